@@ -1,0 +1,1 @@
+"""kubectl plugin of mdev-operator: offline compatibility check."""

@@ -1,0 +1,1 @@
+"""Publishes a node's VFIO devices and prepares those that are reserved."""

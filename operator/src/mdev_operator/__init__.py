@@ -1,0 +1,1 @@
+"""Finds destinations for migrating VMs with VFIO devices and has them prepared."""
