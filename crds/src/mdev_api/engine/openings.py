@@ -1,0 +1,58 @@
+"""What the plan chooses from and what it answers.
+
+An *opening* is one way to get a device: a new instance of an offer, or an idle instance that is there already.
+Openings of one profile share one :class:`Metadata` object, so the verdict is computed once per profile and not once
+per node (design section 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mdev_api.engine.metadata import Answer, Metadata, Reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opening:
+    """One place for a device. ``instance`` None: create one; then ``values`` is None (init values hold).
+
+    ``free``: instances that can still be created here, reservations in flight already taken off; for an idle
+    instance 1, or 0 when it is reserved. ``suspect``: a value of this profile was refused lately, so it ranks last.
+    """
+
+    node: str
+    parent: str
+    type: str
+    profile: str
+    metadata: Metadata
+    free: int
+    instance: str | None = None
+    values: Mapping[str, str] | None = None
+    suspect: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """An opening that can take the source, with what must be written and one sentence why it stands where it does."""
+
+    opening: Opening
+    answer: Answer
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejection:
+    """An opening that cannot, and every finding that says why; ``no_capacity`` where it only lacks room."""
+
+    opening: Opening
+    reasons: tuple[Reason, ...]
+    no_capacity: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Candidates best first, and the rest with reasons. Independent of the order of the openings given."""
+
+    candidates: tuple[Candidate, ...]
+    rejections: tuple[Rejection, ...]

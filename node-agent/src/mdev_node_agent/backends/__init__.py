@@ -1,0 +1,1 @@
+"""Back-ends: one file for each way in which a kernel offers devices."""
