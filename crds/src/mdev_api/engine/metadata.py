@@ -46,11 +46,16 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metadata:
-    """Model and parameters of one offer, in the order of definition. ``fault``: SchemaError of the whole."""
+    """Model and parameters of one offer, in the order of definition. ``fault``: SchemaError of the whole.
+
+    ``model`` None without a fault: nobody names one (NoModel); with a fault: it could not be understood (SchemaError).
+    ``parameters_known`` False: the fault hides the definitions, so that one is absent here says nothing.
+    """
 
     model: str | None
     parameters: tuple[Parameter, ...] = ()
     fault: str | None = None
+    parameters_known: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +72,10 @@ class SourceParameter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """The device that is to move: its model (None: nobody named one) and its own parameters."""
+    """The device that is to move: its model (None: nobody named one) and its own parameters.
+
+    ``model`` None with a ``fault``: a model was named and could not be understood (SchemaError, not NoModel).
+    """
 
     model: str | None
     parameters: tuple[SourceParameter, ...] = ()

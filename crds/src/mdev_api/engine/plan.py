@@ -1,0 +1,163 @@
+"""Which opening is best for a source? The choice order of design section 4, point 4.
+
+From most to least weighty:
+
+1. openings of a profile that refused a value lately (``suspect``) come after all others;
+2. fewest writes; with equally many, an idle instance before a new one. So an idle instance that is right already wins,
+   then a new one whose init values are right, then whatever needs least;
+3. least flexible offer, so that ``gfx-varGB`` is kept for what only it can serve;
+4. same type as the source;
+5. spreading: most free instances;
+6. node, parent, type, profile, instance as text: the same answer every time.
+
+*Flexibility* is the size of the space of values that an offer allows: the number of its parameters that may take any
+value of an unbounded type (int or str without allowed values), then the number of combinations of all others. Offers
+are compared by the first, then by the second, in exact integers, so that a huge range and no bound at all still differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from mdev_api.engine.metadata import Allowed, Answer, Metadata, Parameter, Source, ValueType, Verdict
+from mdev_api.engine.openings import Candidate, Opening, Plan, Rejection
+from mdev_api.engine.verdict import compare, writes_to
+from mdev_api.values import number
+
+_Criteria = tuple[bool, int, bool, tuple[int, int], bool, int]
+_BECAUSE = (
+    "its profile refused a value lately",
+    "it needs more writes",
+    "it would have to be made",
+    "its offer is more flexible and better kept for others",
+    "its type is not the source's",
+    "its parent has less room",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reading:
+    """What is the same for all openings that share a metadata."""
+
+    answer: Answer
+    flexibility: tuple[int, int]
+
+
+def rank(source: Source, openings: Iterable[Opening], source_type: str | None = None) -> Plan:
+    """Candidates best first, and the openings that cannot take the source with every reason.
+
+    ``source_type``: the source's own type, if it has one. Incompatible or Unknown openings are rejected with their
+    findings; compatible ones without room with ``no_capacity``. An idle instance's ``values`` must be a full reading.
+    """
+    readings = _Readings(source)
+    ranked: list[tuple[_Criteria, tuple[str, ...], Opening, Answer]] = []
+    rejections: list[Rejection] = []
+    for opening in openings:
+        reading = readings.of(opening.metadata)
+        if reading.answer.verdict is not Verdict.COMPATIBLE:
+            rejections.append(Rejection(opening=opening, reasons=reading.answer.reasons))
+        elif opening.free <= 0:
+            rejections.append(Rejection(opening=opening, reasons=(), no_capacity=True))
+        else:
+            answer = _answer_for(reading.answer, opening)
+            ranked.append((_criteria(opening, answer, reading, source_type), _place(opening), opening, answer))
+    ranked.sort(key=lambda entry: entry[:2])
+    rejections.sort(key=lambda rejection: _place(rejection.opening))
+    criteria = [entry[0] for entry in ranked]
+    return Plan(
+        candidates=tuple(
+            Candidate(opening=opening, answer=answer, why=_why(opening, answer, mine, before))
+            for (mine, _, opening, answer), before in zip(ranked, [None, *criteria], strict=False)
+        ),
+        rejections=tuple(rejections),
+    )
+
+
+def flexibility(metadata: Metadata) -> tuple[int, int]:
+    """(parameters without bound, combinations of the others): smaller is less flexible."""
+    unbounded, combinations = 0, 1
+    for parameter in metadata.parameters:
+        size = _size(parameter)
+        if size is None:
+            unbounded += 1
+        else:
+            combinations *= size
+    return unbounded, combinations
+
+
+class _Readings:
+    """One comparison per distinct metadata, however many openings share it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._by_identity: dict[int, tuple[Metadata, _Reading]] = {}
+        self._by_content: dict[Metadata, _Reading] = {}
+
+    def of(self, metadata: Metadata) -> _Reading:
+        known = self._by_identity.get(id(metadata))
+        if known is not None:
+            return known[1]
+        reading = self._by_content.get(metadata)
+        if reading is None:
+            reading = _Reading(answer=compare(self._source, metadata), flexibility=flexibility(metadata))
+            self._by_content[metadata] = reading
+        self._by_identity[id(metadata)] = (metadata, reading)
+        return reading
+
+
+def _answer_for(answer: Answer, opening: Opening) -> Answer:
+    if opening.instance is None:
+        return answer
+    return replace(answer, writes=writes_to(answer.desired, opening.values or {}))
+
+
+def _criteria(opening: Opening, answer: Answer, reading: _Reading, source_type: str | None) -> _Criteria:
+    return (
+        opening.suspect,
+        len(answer.writes),
+        opening.instance is None,
+        reading.flexibility,
+        source_type is not None and opening.type != source_type,
+        -opening.free,
+    )
+
+
+def _place(opening: Opening) -> tuple[str, ...]:
+    return (opening.node, opening.parent, opening.type, opening.profile, opening.instance or "")
+
+
+def _why(opening: Opening, answer: Answer, mine: _Criteria, before: _Criteria | None) -> str:
+    what = f"a new {opening.type}" if opening.instance is None else f"the idle {opening.type} {opening.instance}"
+    names = ", ".join(write.parameter for write in answer.writes)
+    if not answer.writes:
+        claim = f"{what} has the right values already"
+    else:
+        claim = f"{what} needs {len(answer.writes)} write{'s' if len(answer.writes) > 1 else ''} ({names})"
+    return claim + _after(mine, before)
+
+
+def _after(mine: _Criteria, before: _Criteria | None) -> str:
+    if before is None:
+        return "; nothing ranks better"
+    reasons = (why for why, this, that in zip(_BECAUSE, mine, before, strict=True) if this != that)
+    return f"; it ranks after the one before it because {next(reasons, 'of its name alone')}"
+
+
+def _size(parameter: Parameter) -> int | None:
+    """How many values the parameter may take; None: no bound."""
+    if parameter.allowed is None:
+        return 2 if parameter.type is ValueType.BOOL else None
+    if parameter.type is ValueType.INT:
+        return _count_ints(parameter.allowed)
+    return len(parameter.allowed.texts)
+
+
+def _count_ints(allowed: Allowed) -> int:
+    """Size of the union of single values and ranges, which may overlap; no range is expanded."""
+    spans = sorted([*allowed.ranges, *((number(text), number(text)) for text in allowed.texts)])
+    count, reached = 0, -1
+    for low, high in spans:
+        count += max(0, high - max(low, reached + 1) + 1)
+        reached = max(reached, high)
+    return count
