@@ -12,7 +12,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unreadable:
-    """An attribute that could not be read, or whose text is not of the declared type (``errno`` empty then)."""
+    """An attribute that could not be read, or whose text is not of the declared type (``errno`` empty then).
+
+    ``path`` is below the root of sysfs; ``name`` is a parameter's name, or that of the attribute.
+    """
 
     path: str
     name: str
@@ -60,11 +63,12 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
-    """Everything seen on this node."""
+    """Everything seen on this node. ``unreadable``: what belongs to no parent or instance, and what was cut off."""
 
     boot_id: str
     parents: tuple[Parent, ...] = ()
     instances: tuple[Instance, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
     def instance(self, instance_id: str) -> Instance | None:
         """The instance of this id, if it was seen."""

@@ -7,11 +7,20 @@ all errors are OSError with the kernel's errno.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from mdev_node_agent.observation import Instance, Parent
+from mdev_node_agent.observation import Instance, Parent, Unreadable
 from mdev_node_agent.sysfs.port import Port
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Findings:
+    """What a back-end saw. ``unreadable`` here: what belongs to no parent that could be shown."""
+
+    parents: tuple[Parent, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 class Backend(Protocol):
@@ -19,8 +28,11 @@ class Backend(Protocol):
 
     name: str
 
-    def discover(self, port: Port) -> tuple[Sequence[Parent], Sequence[Instance]]:
-        """Everything of this kind on the node. An attribute that cannot be read is told in the result, not raised."""
+    def discover(self, port: Port) -> Findings:
+        """Everything of this kind on the node. An attribute that cannot be read is told in the result, not raised.
+
+        OSError only where nothing at all can be seen, e.g. the directory that lists the parents cannot be opened.
+        """
 
     def create(self, port: Port, *, parent: str, type_id: str, instance: str) -> None:
         """Make the instance. EEXIST: it is there already; ENOSPC, EUSERS, ENOMEM...: no room."""

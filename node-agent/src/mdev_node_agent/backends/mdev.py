@@ -1,0 +1,314 @@
+"""Mediated devices: a parent's driver makes them on request, one type of several, by UUID.
+
+Where things come from (kernel: Documentation/driver-api/vfio-mediated-device.rst):
+
+* *Parents* are the entries of ``class/mdev_bus``, *instances* those of ``bus/mdev/devices``. An instance belongs to the
+  parent that has it as a subdirectory, and to the type that its ``mdev_type`` links to. A subdirectory with a UUID that
+  is not on the bus is one whose removal waits for whoever has it open (or one in the making): told, not shown.
+* *The driver's name* is the parent's ``driver`` link; a virtual parent has none and takes its ``subsystem`` link. That
+  is what the mdev core itself puts before the first ``-`` of each type's id (``dev_driver_string``): the same on every
+  node, with or without an instance. The driver's version is ``module/<its module>/version``, where there is one.
+* *Published metadata and values* are the hierarchy form (:mod:`mdev_node_agent.hierarchy`).
+* *Attributes of an instance*, only where the driver publishes nothing: files that match the allow-list (``migration/*``
+  and ``vendor/*``: groups that a driver fills, never the kernel's own ``power/`` or ``remove``), at most 8, and of at
+  most 256 bytes each; a longer one is told as unreadable, because half a text would be compared as a whole. The same
+  list bounds what may be read and written there (design section 7).
+
+A profile holds nothing that says where it was seen and no number that use changes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from mdev_node_agent import hierarchy
+from mdev_node_agent.backends.backend import Findings
+from mdev_node_agent.backends.pci import hardware_ids
+from mdev_node_agent.observation import Instance, Offer, Parent, Unreadable
+from mdev_node_agent.sysfs.attribute import GONE, optional_text, text_of, unreadable
+from mdev_node_agent.sysfs.entries import children, entries, optional_link
+from mdev_node_agent.sysfs.port import Directory, Port
+
+PARENTS = "class/mdev_bus"
+DEVICES = "bus/mdev/devices"
+TYPES = "mdev_supported_types"
+MAX_ATTRIBUTES = 8
+MAX_ATTRIBUTE = 256
+MAX_TEXT = 1024
+MAX_SHORT = 255
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MdevBackend:
+    """Mediated devices. ``allowed``: patterns of the files, relative to an instance, that stand for its attributes."""
+
+    name: str = "mdev"
+    allowed: tuple[str, ...] = ("migration/*", "vendor/*")
+
+    def discover(self, port: Port) -> Findings:
+        """All parents, their types and instances. A kernel without mdev has none."""
+        told: list[Unreadable] = []
+        parents: list[Parent] = []
+        homes: dict[str, str] = {}
+        for name in entries(port, PARENTS):
+            try:
+                with port.open(f"{PARENTS}/{name}") as directory:
+                    parent, children = _parent(port, directory, name)
+            except OSError as error:
+                if error.errno not in GONE:
+                    told.append(unreadable(f"{PARENTS}/{name}", name, error))
+                continue
+            parents.append(parent)
+            homes.update(dict.fromkeys(children, name))
+        on_bus = entries(port, DEVICES)
+        told += _leaving(port, homes, on_bus)
+        published = {(p.name, o.type): o.profile.get("published") for p in parents for o in p.offers}
+        instances = [self._instance(port, name, homes, published, told) for name in on_bus]
+        return Findings(
+            parents=tuple(parents), instances=tuple(i for i in instances if i is not None), unreadable=tuple(told)
+        )
+
+    def create(self, port: Port, *, parent: str, type_id: str, instance: str) -> None:
+        """Ask the parent's driver for an instance of this UUID; OSError with the core's or the driver's errno.
+
+        The core would read only the first 36 bytes, so anything but one UUID is refused here (EINVAL).
+        """
+        try:
+            text = str(uuid.UUID(instance))
+        except ValueError:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), instance) from None
+        with (
+            port.open(PARENTS) as parents,
+            parents.open(parent) as device,
+            device.open(TYPES) as types,
+            types.open(type_id) as type_directory,
+        ):
+            type_directory.write("create", f"{text}\n".encode())
+
+    def read(self, port: Port, *, instance: str, attribute: str) -> str:
+        """Text of a parameter file or allow-listed attribute; EACCES for any other file."""
+        with port.open(DEVICES) as devices, devices.open(instance) as device:
+            group, name = self._permitted(device, attribute)
+            with device.open(group) as files:
+                return text_of(files, name)
+
+    def write(self, port: Port, *, instance: str, attribute: str, text: str) -> None:
+        """Write a parameter file or allow-listed attribute; EACCES for any other file."""
+        with port.open(DEVICES) as devices, devices.open(instance) as device:
+            group, name = self._permitted(device, attribute)
+            with device.open(group) as files:
+                files.write(name, f"{text}\n".encode())
+
+    def release(self, port: Port, *, instance: str) -> None:
+        """Remove the instance; blocks, beyond any signal, until nobody has it open. ENOENT: it is gone already."""
+        with port.open(DEVICES) as devices, devices.open(instance) as device:
+            device.write("remove", b"1\n")
+
+    def _permitted(self, device: Directory, attribute: str) -> tuple[str, str]:
+        """Group and file of ``attribute`` if this instance's type publishes it or the allow-list has it."""
+        group, _, name = attribute.partition("/")
+        listed = any(fnmatchcase(attribute, pattern) for pattern in self.allowed)
+        with device.open("mdev_type") as type_directory:
+            parameters = _published_names(type_directory)
+        permitted = listed if parameters is None else group == hierarchy.GROUP and name in parameters
+        if not permitted or "/" in name or name in ("", ".", "..") or group in ("", ".", ".."):
+            raise PermissionError(errno.EACCES, "not a parameter of this device and not on the allow-list", attribute)
+        return group, name
+
+    def _instance(
+        self,
+        port: Port,
+        name: str,
+        homes: Mapping[str, str],
+        published: Mapping[tuple[str, str], Any],
+        told: list[Unreadable],
+    ) -> Instance | None:
+        """One device, or None: it has vanished meanwhile, or it cannot be placed, which is told."""
+        path = f"{DEVICES}/{name}"
+        if name not in homes:
+            told.append(_not_shown(path, name, "no parent has it; it is just being created or removed"))
+            return None
+        try:
+            with port.open(path) as device:
+                seen = self._read_instance(device, name, homes[name], path, published)
+                device.link("mdev_type")
+                return seen
+        except OSError as error:
+            if error.errno not in GONE or name in entries(port, DEVICES):
+                told.append(unreadable(path, name, error))
+        return None
+
+    def _read_instance(
+        self, device: Directory, name: str, parent: str, path: str, published: Mapping[tuple[str, str], Any]
+    ) -> Instance:
+        type_id = device.link("mdev_type")
+        metadata = published.get((parent, type_id))
+        values: dict[str, str] = {}
+        attributes: dict[str, str] = {}
+        if metadata is None:
+            attributes, told = self._attributes(device, path)
+        else:
+            values, told = hierarchy.read_values(device, path, metadata)
+        return Instance(
+            id=name,
+            parent=parent,
+            type=type_id,
+            values=values,
+            attributes=attributes,
+            unreadable=told,
+            vfio_group=optional_link(device, "iommu_group"),
+            vfio_device=next((entry for entry in children(device, "vfio-dev") if entry.startswith("vfio")), None),
+        )
+
+    def _attributes(self, device: Directory, path: str) -> tuple[dict[str, str], tuple[Unreadable, ...]]:
+        attributes: dict[str, str] = {}
+        told: list[Unreadable] = []
+        names = [
+            f"{group}/{name}"
+            for group in sorted({pattern.partition("/")[0] for pattern in self.allowed})
+            for name in children(device, group)
+            if any(fnmatchcase(f"{group}/{name}", pattern) for pattern in self.allowed)
+        ]
+        for attribute in names[:MAX_ATTRIBUTES]:
+            group, _, name = attribute.partition("/")
+            try:
+                with device.open(group) as files:
+                    text = text_of(files, name)
+            except OSError as error:
+                told.append(unreadable(f"{path}/{attribute}", attribute, error))
+                continue
+            if len(text.encode()) > MAX_ATTRIBUTE:
+                told.append(_not_shown(f"{path}/{attribute}", attribute, f"longer than {MAX_ATTRIBUTE} bytes"))
+            else:
+                attributes[attribute] = text
+        for attribute in names[MAX_ATTRIBUTES:]:
+            told.append(_not_shown(f"{path}/{attribute}", attribute, f"more than {MAX_ATTRIBUTES} attributes"))
+        return attributes, tuple(told)
+
+
+def _parent(port: Port, directory: Directory, name: str) -> tuple[Parent, list[str]]:
+    """A parent, and the ids of the devices that stand below it."""
+    path = f"{PARENTS}/{name}"
+    told: list[Unreadable] = []
+    driver = _driver(port, directory, told)
+    hardware = hardware_ids(directory, path, told)
+    offers = []
+    with directory.open(TYPES) as types:
+        for type_id in types.list():
+            try:
+                with types.open(type_id) as type_directory:
+                    offers.append(_offer(type_directory, f"{path}/{TYPES}/{type_id}", type_id, driver, hardware))
+            except OSError as error:
+                if error.errno not in GONE:
+                    told.append(unreadable(f"{path}/{TYPES}/{type_id}", type_id, error))
+    parent = Parent(
+        name=name,
+        driver=driver["name"],
+        numa_node=_numa_node(directory, path, told),
+        offers=tuple(offers),
+        unreadable=tuple(told),
+    )
+    return parent, [entry for entry in directory.list() if _is_uuid(entry)]
+
+
+def _offer(
+    directory: Directory, path: str, type_id: str, driver: Mapping[str, str], hardware: Mapping[str, str]
+) -> Offer:
+    told: list[Unreadable] = []
+    about: dict[str, str] = {"id": type_id}
+    for member, attribute, limit in (("name", "name", MAX_TEXT), ("deviceAPI", "device_api", MAX_SHORT)):
+        text = optional_text(directory, attribute, path, told)
+        if text is not None:
+            about[member] = text[:limit]
+    profile: dict[str, Any] = {"backend": "mdev", "driver": dict(driver), "type": about}
+    if hardware:
+        profile["hardware"] = dict(hardware)
+    description = optional_text(directory, "description", path, told)
+    if description is not None:
+        profile["attributes"] = [{"name": "description", "value": description[:MAX_TEXT]}]
+    publication = hierarchy.read_published(directory, path)
+    if publication.published is not None:
+        profile["published"] = publication.published
+    available = _available(directory, path, told)
+    return Offer(type=type_id, profile=profile, available=available, unreadable=(*told, *publication.unreadable))
+
+
+def _driver(port: Port, parent: Directory, told: list[Unreadable]) -> dict[str, str]:
+    """``spec.driver`` of a DeviceProfile."""
+    module = None
+    try:
+        name = parent.link("driver")
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        name = parent.link("subsystem")
+    else:
+        with parent.open("driver") as driver:
+            module = optional_link(driver, "module")
+    path = f"module/{module or name.replace('-', '_')}"
+    try:
+        with port.open(path) as directory:
+            version = optional_text(directory, "version", path, told)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            told.append(unreadable(path, "version", error))
+        version = None
+    return {"name": name, "version": version[:MAX_SHORT]} if version else {"name": name}
+
+
+def _available(directory: Directory, path: str, told: list[Unreadable]) -> int | None:
+    path = f"{path}/available_instances"
+    try:
+        text = text_of(directory, "available_instances")
+    except OSError as error:
+        told.append(unreadable(path, "available_instances", error))
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    told.append(_not_shown(path, "available_instances", f"{text!r} is no number"))
+    return None
+
+
+def _numa_node(directory: Directory, path: str, told: list[Unreadable]) -> int | None:
+    text = optional_text(directory, "numa_node", path, told)
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def _published_names(type_directory: Directory) -> list[str] | None:
+    """Names of the parameters that a type publishes; None if it publishes nothing."""
+    try:
+        group = type_directory.open(hierarchy.GROUP)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    with group:
+        return children(group, "params")
+
+
+def _leaving(port: Port, homes: Mapping[str, str], on_bus: list[str]) -> list[Unreadable]:
+    """Devices that stand below a parent and are not on the bus."""
+    told = []
+    for name, parent in homes.items():
+        path = f"{PARENTS}/{parent}"
+        if name not in on_bus and name in entries(port, path):
+            why = "not on the mdev bus: its removal waits for whoever has it open, or it is just being created"
+            told.append(_not_shown(f"{path}/{name}", name, why))
+    return told
+
+
+def _is_uuid(name: str) -> bool:
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False
+
+
+def _not_shown(path: str, name: str, why: str) -> Unreadable:
+    return Unreadable(path=path, name=name, errno="", message=f"{path}: {why}")
