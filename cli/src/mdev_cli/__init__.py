@@ -1,1 +1,1 @@
-"""kubectl plugin of mdev-operator: offline compatibility check."""
+"""kubectl plugin of mdev-operator: asks the compatibility engine from the command line."""

@@ -33,7 +33,7 @@ _JSON_FORM = {
     ValueType.INT: "a number without sign, fraction or exponent",
     ValueType.STR: "a string",
 }
-_BEYOND = 10**MAX_TEXT_BYTES
+_BEYOND: int = 10**MAX_TEXT_BYTES
 """One more than any int value can be: stands for every range end with more digits than a value may have."""
 
 
@@ -115,7 +115,7 @@ def number(digits: str) -> int:
     result = 0
     for start in range(0, len(digits), 500):
         piece = digits[start : start + 500]
-        scale: int = 10 ** len(piece)
+        scale = 10 ** len(piece)
         result = result * scale + int(piece)
     return result
 
