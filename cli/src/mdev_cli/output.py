@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from mdev_api.engine.metadata import Verdict
-from mdev_api.values import ascii_safe, to_json
+from mdev_api.values import quoted, to_json
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -79,4 +79,4 @@ def _table(console: Console, title: str, columns: Sequence[str], rows: Sequence[
 
 
 def _cell(text: str) -> str:
-    return text if text.isprintable() and text == text.strip() and text else ascii_safe(text)
+    return text if text.isprintable() and text == text.strip() and text else quoted(text)

@@ -55,17 +55,17 @@ def shown(value: object, limit: int = 60) -> str:
         return "a very large number"
     if isinstance(text, str) and len(text) > limit:
         half = limit // 2
-        return f"{ascii_safe(text[:half])}...{ascii_safe(text[-half:])} ({len(text)} characters)"
+        return f"{quoted(text[:half])}...{quoted(text[-half:])} ({len(text)} characters)"
     if isinstance(value, JsonNumber):
         return value.text
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        return ascii_safe(value)
+        return quoted(value)
     return str(value) if isinstance(value, int | float) else f"a {_json_kind(value)}"
 
 
-def ascii_safe(text: str) -> str:
+def quoted(text: str) -> str:
     """``text`` in double quotes; what cannot be printed (control characters, lone surrogates) is escaped."""
     inner = "".join(c if c.isprintable() and c not in '"\\' else _escape(c) for c in text)
     return f'"{inner}"'
