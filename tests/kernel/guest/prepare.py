@@ -1,0 +1,105 @@
+"""Everything that a guest boots from, built once and kept in the cache."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.kernel.guest import cache
+from tests.kernel.guest.debian import BASE_MODULES, SAMPLES, build_module, kernel_compiler, kernel_directory
+from tests.kernel.guest.host import LIBRARIES_TO_BUILD, TO_BOOT, TO_BUILD, busybox, command, need
+from tests.kernel.guest.progress import step
+
+INSIDE = Path(__file__).parent / "inside"
+DRIVER = Path(__file__).parent.parent / "driver"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Images:
+    """What a guest boots from: host paths, which are the same in the guest."""
+
+    kernel: Path
+    initrd: Path
+    inside: Path
+    modules: Mapping[str, Path]
+    """Loadable with ``Guest.modprobe``: mtty, mbochs, mdpy, and gfx once its sources exist."""
+
+
+def driver_sources(directory: Path = DRIVER) -> list[Path]:
+    """The files that gfx.ko is made of; what a build in place leaves behind is not one of them."""
+    wanted = [path for pattern in ("*.c", "*.h", "Kbuild") for path in directory.glob(pattern)]
+    return [path for path in wanted if not path.name.endswith(".mod.c")]
+
+
+def _gfx(kernel: Path) -> Path | None:
+    sources = driver_sources()
+    if not any(path.name == "Kbuild" for path in sources):
+        return None
+    target = kernel / f"gfx-{cache.content_hash(sources)}"
+    if not target.exists():
+        need({**TO_BUILD, kernel_compiler(kernel): kernel_compiler(kernel)}, LIBRARIES_TO_BUILD)
+        with step("building the sample driver gfx", usually="5 s"), cache.making(target) as scratch:
+            build = scratch / "build"
+            build.mkdir()
+            for path in sources:
+                shutil.copy(path, build)
+            build_module(kernel, build)
+            shutil.move(build / "gfx.ko", scratch / "gfx.ko")
+            shutil.rmtree(build)
+    return target / "gfx.ko"
+
+
+def _inside() -> Path:
+    """The static program of ``inside/``, PID 1 of a guest."""
+    sources = [*INSIDE.glob("*.c"), *INSIDE.glob("*.h")]
+    target = cache.root() / f"inside-{cache.content_hash(sources)}"
+    if not target.exists():
+        need(TO_BUILD, LIBRARIES_TO_BUILD)
+        with step("building the guests' own program", usually="2 s"), cache.making(target) as scratch:
+            units = sorted(INSIDE.glob("*.c"))
+            command(
+                ["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", scratch / "inside", *units]
+            )
+    return target / "inside"
+
+
+def _initrd(kernel: Path) -> Path:
+    """The initial memory file system: busybox, ``inside/boot.sh`` as /init, and the modules that reach the host's root."""
+    script = INSIDE / "boot.sh"
+    target = kernel / f"initrd-{cache.content_hash([script, busybox()], *BASE_MODULES)}"
+    if not target.exists():
+        need(TO_BUILD)
+        with step("packing the guests' initial file system", usually="1 s"), cache.making(target) as scratch:
+            tree = scratch / "tree"
+            for name in ("bin", "proc", "sys", "dev", "lower", "upper", "root", "share", "modules"):
+                (tree / name).mkdir(parents=True)
+            shutil.copy(busybox(), tree / "bin/busybox")
+            shutil.copy(script, tree / "init")
+            (tree / "init").chmod(0o755)
+            for name in BASE_MODULES:
+                shutil.copy(kernel / "modules" / f"{name}.ko", tree / "modules")
+            (tree / "modules/order").write_text("\n".join(BASE_MODULES))
+            names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
+            command(["cpio", "--quiet", "-o", "-H", "newc", "-F", scratch / "initrd"], cwd=tree, stdin=names)
+            shutil.rmtree(tree)
+    return target / "initrd"
+
+
+def prepare() -> Images:
+    """Make sure that everything is there and current; a second call takes under a second.
+
+    Raises HostLacksError or RuntimeError saying what is missing or failed and what to do.
+    """
+    need(TO_BOOT)
+    with cache.locked():
+        kernel = kernel_directory()
+        modules = {name: kernel / "modules" / f"{name}.ko" for name in SAMPLES}
+        gfx = _gfx(kernel)
+        return Images(
+            kernel=kernel / "vmlinux",
+            initrd=_initrd(kernel),
+            inside=_inside(),
+            modules=modules if gfx is None else {**modules, "gfx": gfx},
+        )

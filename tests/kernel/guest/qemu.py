@@ -1,0 +1,130 @@
+"""One qemu process: its command line, its life, and its monitor.
+
+Always emulated (``-accel tcg``): /dev/kvm may be there and yet hang a stock kernel. Doorbell and monitor are socket pairs that qemu inherits, so no
+socket has a name, and two guests never meet.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.kernel.guest.errors import GuestError
+from tests.kernel.guest.prepare import Images
+
+# The parent-death signal comes when the *thread* that started qemu ends. This thread lasts as long as this process.
+_launcher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qemu-launcher")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """``memory`` in MiB. ``share`` is the one host directory that the guest can write to; ``console`` gets what the kernel prints."""
+
+    images: Images
+    share: Path
+    console: Path
+    memory: int
+
+
+def command_line(machine: Machine, *, doorbell: int, monitor: int) -> list[str]:
+    """The qemu command for ``machine`` with two inherited descriptors."""
+
+    def path(value: Path) -> str:
+        return str(value).replace(",", ",,")  # qemu's escape inside an option
+
+    return [
+        *["setpriv", "--pdeathsig", "KILL", "--"],
+        *[
+            "qemu-system-x86_64",
+            "-M",
+            "pc",
+            "-accel",
+            "tcg,tb-size=64",
+            "-cpu",
+            "max",
+            "-smp",
+            "1",
+            "-m",
+            str(machine.memory),
+        ],
+        *["-display", "none", "-nodefaults", "-no-reboot", "-no-user-config"],
+        *["-kernel", str(machine.images.kernel), "-initrd", str(machine.images.initrd)],
+        *["-append", "console=ttyS0 quiet panic=-1 oops=panic"],
+        *["-chardev", f"file,id=console,path={path(machine.console)},append=on", "-serial", "chardev:console"],
+        *["-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"],
+        *["-device", "virtio-serial-pci", "-chardev", f"socket,id=bell,fd={doorbell}"],
+        *["-device", "virtserialport,chardev=bell,name=doorbell"],
+        *["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,romfile="],
+        *["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"],
+        *["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"],
+        *["-fsdev", f"local,id=share,path={path(machine.share)},security_model=none,multidevs=remap"],
+        *["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"],
+    ]
+
+
+class Qemu:
+    """A running machine. It ends with this process, however that ends."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._console = machine.console
+        self.doorbell, bell = socket.socketpair()
+        self._monitor, monitor = socket.socketpair()
+        with bell, monitor:
+            arguments = command_line(machine, doorbell=bell.fileno(), monitor=monitor.fileno())
+            self._process = _launcher.submit(
+                lambda: subprocess.Popen(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=machine.console.open("ab"),
+                    pass_fds=(bell.fileno(), monitor.fileno()),
+                )
+            ).result()
+        self._monitor.settimeout(20)
+        self._answers = self._monitor.makefile("rb")
+        self._lock = threading.Lock()
+        self._greeted = False
+
+    def monitor(self, command: str, **arguments: Any) -> None:
+        """Carry out one monitor command. Raises GuestError if qemu is gone or refuses it."""
+        with self._lock:
+            try:
+                if not self._greeted:
+                    self._answers.readline()
+                    self._greeted = True
+                    self._exchange("qmp_capabilities", {})
+                self._exchange(command, arguments)
+            except (OSError, ValueError) as error:
+                raise GuestError(f"qemu does not answer `{command}` ({error}); {self.last_words()}") from error
+
+    def _exchange(self, command: str, arguments: dict[str, Any]) -> None:
+        self._monitor.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        while True:
+            answer = json.loads(self._answers.readline())
+            if "error" in answer:
+                raise GuestError(f"qemu refuses `{command}` with {arguments}: {answer['error']['desc']}")
+            if "return" in answer:
+                return
+
+    def end(self) -> None:
+        """Pull the plug: nothing in the guest gets a chance to react."""
+        self._process.kill()
+        self._process.wait()
+        self.doorbell.close()
+        self._answers.close()
+        self._monitor.close()
+
+    def last_words(self) -> str:
+        """Whether qemu still runs, and the end of the guest's console."""
+        try:
+            state = f"qemu ended with status {self._process.wait(timeout=2)}"
+        except subprocess.TimeoutExpired:
+            state = "qemu still runs"
+        tail = self._console.read_bytes()[-3000:].decode("utf-8", "replace").strip()
+        return f"{state}; the console ({self._console}) ends:\n{tail or '(nothing)'}"
