@@ -43,14 +43,23 @@ def list_map(*keys: str) -> dict[str, Any]:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
 
 
+def keys_up_to(length: int) -> dict[str, Any]:
+    """``json_schema_extra`` of a map whose keys have at most ``length`` characters (a schema bounds values only)."""
+    return rules((f"self.all(k, size(k) <= {length})", f"a key has more than {length} characters"))
+
+
 ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+KEEP_DEFAULT: dict[str, Any] = {"x-mdev-keep-default": True}
+"""``json_schema_extra`` of a member whose empty default the API server is to fill in."""
 ATOMIC_MAP: dict[str, Any] = {"x-kubernetes-map-type": "atomic"}
 
 
 class ApiModel(BaseModel):
     """A part of an API object: frozen, camelCase on the wire, members it does not know are ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
 
 class ObjectMeta(ApiModel):
@@ -80,11 +89,17 @@ class Condition(ApiModel):
     """One condition (meta/v1 Condition)."""
 
     type: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z]+$")]
+    """What the condition is about."""
     status: ConditionStatus
+    """True, False or Unknown."""
     observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """The generation of the object that this was said of."""
     last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the status changed last."""
     reason: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]+$")]
+    """Why, as one word for programs."""
     message: Message = ""
+    """Why, as a sentence for people."""
 
 
 Conditions = Annotated[tuple[Condition, ...], Field(max_length=8, json_schema_extra=list_map("type"))]

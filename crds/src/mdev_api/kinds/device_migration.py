@@ -23,6 +23,7 @@ from mdev_api.kinds.common import (
     ObjectName,
     ParameterName,
     Value,
+    keys_up_to,
     list_map,
     rules,
 )
@@ -71,33 +72,44 @@ class VmSource(ApiModel):
     """A VirtualMachineInstance of this namespace."""
 
     name: ObjectName
+    """Name of the VirtualMachineInstance."""
 
 
 class NodeSource(ApiModel):
     """Devices of a node, by mdev UUID or PCI address."""
 
     name: ObjectName
+    """Name of the node."""
     devices: Annotated[
         tuple[KernelName, ...], Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})
     ]
+    """mdev UUIDs or PCI addresses."""
 
 
 class ExplicitValue(ApiModel):
     """One parameter of an explicit source. Without ``offValue`` it cannot be disabled."""
 
     name: ParameterName
+    """Name of the parameter."""
     type: ValueType
+    """Its type: bool, int or str."""
     value: Value
+    """The value that the destination must have."""
     off_value: Value | None = None
+    """The value that switches the parameter off; without one it cannot be disabled."""
 
 
 class ExplicitDevice(ApiModel):
     """A device that exists nowhere yet: cold placement, tests, other schedulers."""
 
     name: DeviceHandle
+    """Name of the device in this migration."""
     model: ModelName
+    """The device model."""
     version: Handle | None = None
+    """A version that the DeviceModel defines, instead of single values."""
     values: Annotated[tuple[ExplicitValue, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
+    """The parameters and their values."""
 
 
 class Source(ApiModel):
@@ -113,11 +125,14 @@ class Source(ApiModel):
     )
 
     vm: VmSource | None = None
+    """A VirtualMachineInstance of this namespace."""
     node: NodeSource | None = None
+    """Devices of a node."""
     explicit: (
         Annotated[tuple[ExplicitDevice, ...], Field(min_length=1, max_length=16, json_schema_extra=list_map("name"))]
         | None
     ) = None
+    """Devices that exist nowhere yet."""
 
 
 _PLANNING_IS_OVER = "once mode is Prepare only started, outcome and sourcePolicy may change"
@@ -163,82 +178,126 @@ class DeviceMigrationSpec(ApiModel):
     )
 
     source: Source
+    """What is to move; immutable."""
     mode: Mode
+    """Plan answers and follows the cluster; Prepare also reserves and prepares. Plan may become Prepare."""
     binding: Binding = Binding.EARLY
+    """Early: the device is named at Ready. Late: the kubelet picks among devices that exist."""
     node_selector: Annotated[
-        dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]], Field(max_length=16)
+        dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]],
+        Field(max_length=16, json_schema_extra=keys_up_to(317)),
     ] = Field(default_factory=dict)
+    """Labels that a destination node must have."""
     node_name: ObjectName | None = None
+    """The only node that may be the destination."""
     exclude_nodes: Annotated[
         tuple[ObjectName, ...], Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = ()
+    """Nodes that must not be the destination."""
     source_policy: SourcePolicy = SourcePolicy.KEEP
+    """What happens to the source device after success; Remove removes only what this project created."""
     source_adjustment: SourceAdjustment = SourceAdjustment.NEVER
+    """Whether a runtime-writable parameter of the running source may be changed to make a destination fit."""
     deadline_seconds: Annotated[int, Field(ge=1, le=86400)] = 600
+    """Seconds from mode Prepare to Ready, after which the migration is given up."""
     prepared_ttl_seconds: Annotated[int, Field(ge=1, le=604800)] = Field(default=600, alias="preparedTTLSeconds")
+    """Seconds from Ready to started, after which the destination is undone."""
     started: bool | None = None
+    """Set to true, once, by whoever moves the VM, before it moves."""
     outcome: Outcome | None = None
+    """How the move ended; set once."""
 
 
 class MappedDevice(ApiModel):
     """One device of the map that Ready publishes: what moves, and the instance it moves to."""
 
     name: DeviceHandle
+    """Name of the device in this migration."""
     source: KernelName | None = None
+    """The device that moves."""
     parent: KernelName
+    """The destination's parent device."""
     type: KernelName
+    """The destination's type."""
     instance: KernelName | None = None
+    """The destination device: mdev UUID or PCI address."""
     writes: Annotated[int, Field(ge=0)] = 0
+    """How many values are written to it."""
 
 
 class CandidateSummary(ApiModel):
     """One destination of the ranking, with what would be written and why it stands where it does."""
 
     node: ObjectName
+    """The node."""
     parent: KernelName
+    """The parent device."""
     type: KernelName
+    """The type."""
     instance: KernelName | None = None
+    """The idle device that would be taken; absent: one would be made."""
     writes: Annotated[int, Field(ge=0)] = 0
+    """How many values would be written."""
     why: Message
+    """Why it stands where it does in the ranking."""
 
 
 class RejectionExample(ApiModel):
     """One place where the reason holds."""
 
     node: ObjectName
+    """The node."""
     parameter: ParameterName | None = None
+    """The parameter that it is about."""
     message: Message
+    """What is wrong there."""
 
 
 class RejectionSummary(ApiModel):
     """One reason why nodes are no destination: how many nodes, and at most three examples."""
 
     code: Annotated[str, Field(min_length=1, max_length=64)]
+    """The reason, as one word for programs."""
     nodes: Annotated[int, Field(ge=0)]
+    """How many nodes it holds for."""
     examples: Annotated[tuple[RejectionExample, ...], Field(max_length=3, json_schema_extra=ATOMIC)] = ()
+    """At most three of them."""
 
 
 class Attempt(ApiModel):
     """A destination that was tried and did not become Ready; recorded before it is undone, never tried again."""
 
     number: Annotated[int, Field(ge=1)]
+    """Which attempt, from 1."""
     node: ObjectName
+    """The node."""
     parent: KernelName | None = None
+    """The parent device."""
     type: KernelName | None = None
+    """The type."""
     instance: KernelName | None = None
+    """The device: mdev UUID or PCI address."""
     state: Annotated[str, Field(max_length=64)]
+    """How it ended."""
     message: Message
+    """Why, for people."""
 
 
 class DeviceMigrationStatus(ApiModel):
     """What is known. Conditions ``Planned``, ``Ready``, ``Overdue``, ``Finished``."""
 
     conditions: Conditions = ()
+    """Planned, Ready, Overdue and Finished."""
     node: ObjectName | None = None
+    """The destination node."""
     devices: Annotated[tuple[MappedDevice, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
+    """Which device goes where."""
     candidates: Annotated[tuple[CandidateSummary, ...], Field(max_length=10, json_schema_extra=ATOMIC)] = ()
+    """The best destinations, best first."""
     rejected: Annotated[tuple[RejectionSummary, ...], Field(max_length=32, json_schema_extra=ATOMIC)] = ()
+    """Why the other nodes are no destination."""
     attempts: Annotated[tuple[Attempt, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """Destinations that were tried and failed."""
 
 
 class DeviceMigration(ApiObject):
@@ -246,4 +305,6 @@ class DeviceMigration(ApiObject):
 
     kind: str = "DeviceMigration"
     spec: DeviceMigrationSpec
+    """What is asked for."""
     status: DeviceMigrationStatus = DeviceMigrationStatus()
+    """What is known."""

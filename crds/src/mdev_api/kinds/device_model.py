@@ -39,17 +39,24 @@ class ParameterDefinition(ApiModel):
     """One parameter of the model. Without ``offValue`` it cannot be disabled."""
 
     name: ParameterName
+    """Name of the parameter."""
     type: ValueType
+    """Its type: bool, int or str."""
     off_value: Value | None = None
+    """The value that switches the parameter off; without one it cannot be disabled."""
     runtime_writable: bool | None = None
+    """Whether it may be changed while a VM uses the device."""
     description: Annotated[str, Field(max_length=256)] | None = None
+    """What the parameter is, for people."""
 
 
 class Version(ApiModel):
     """A name for a full assignment of values."""
 
     name: Handle
+    """Name of the version."""
     values: Annotated[tuple[NamedValue, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
+    """The value of every parameter in this version."""
 
 
 class ValueRule(ApiModel):
@@ -62,7 +69,9 @@ class ValueRule(ApiModel):
     )
 
     expression: Expression | None = None
+    """CEL over the variable profile that gives the value."""
     literal: Value | None = None
+    """The value itself, as canonical text."""
 
 
 class ValuesRule(ApiModel):
@@ -75,9 +84,11 @@ class ValuesRule(ApiModel):
     )
 
     expression: Expression | None = None
+    """CEL over the variable profile that gives the list of allowed values."""
     literals: (
         Annotated[tuple[ListedValue, ...], Field(min_length=1, max_length=64, json_schema_extra=ATOMIC)] | None
     ) = None
+    """The allowed values themselves, for int also ranges such as 1-16."""
 
 
 class MatchParameter(ApiModel):
@@ -87,24 +98,33 @@ class MatchParameter(ApiModel):
     """
 
     name: ParameterName
+    """A parameter that spec.parameters defines."""
     init_value: ValueRule
+    """The value that a new instance has."""
     allowed_values: ValuesRule | None = None
+    """The values that it may take; absent: any value of the type."""
     attribute: Attribute | None = None
+    """The file of the instance that holds the value, relative to the instance; absent: the value never changes."""
 
 
 class Match(ApiModel):
     """Which profiles are of this model, and what their parameters are. The first match that holds is taken."""
 
     name: Handle
+    """Name of the match, for messages."""
     expression: Expression
+    """CEL over the variable profile (a DeviceProfile's spec, attributes and facts as maps) that gives true or false."""
     parameters: Annotated[tuple[MatchParameter, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
+    """What the parameters are where this match holds."""
 
 
 class AppliesTo(ApiModel):
     """Plain fields that a profile must have before any CEL is evaluated."""
 
     backend: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """The back-end that the profile must be of."""
     driver: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """The kernel driver that the profile must be of."""
 
 
 class DeviceModelSpec(ApiModel):
@@ -126,22 +146,32 @@ class DeviceModelSpec(ApiModel):
     )
 
     model: ModelName
+    """Name of the device model: opaque, compared byte for byte, immutable."""
     description: Annotated[str, Field(max_length=1024)] | None = None
+    """What the model is, for people."""
     write_strategy: WriteStrategy | None = None
+    """How values are written: Direct, or OffFirst for drivers that need every parameter off before."""
     parameters: Annotated[
         tuple[ParameterDefinition, ...], Field(max_length=64, json_schema_extra=list_map("name"))
     ] = ()
+    """The migration parameters of the model."""
     versions: Annotated[tuple[Version, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
+    """Names for full assignments of values."""
     applies_to: AppliesTo | None = None
+    """Plain fields that a profile must have before any CEL is evaluated."""
     matches: Annotated[tuple[Match, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
+    """How a profile is recognised; the first match that holds is taken."""
     by_identity: bool | None = None
+    """Take every fact of the profile as a str parameter that cannot be disabled, instead of matches."""
 
 
 class DeviceModelStatus(ApiModel):
     """What the operator made of it. Condition ``Valid``."""
 
     conditions: Conditions = ()
+    """Valid: whether the operator can use this object."""
     matched_profiles: Annotated[int, Field(ge=0)] | None = None
+    """How many DeviceProfiles are of this model by this object."""
 
 
 class DeviceModel(ApiObject):
@@ -149,4 +179,6 @@ class DeviceModel(ApiObject):
 
     kind: str = "DeviceModel"
     spec: DeviceModelSpec
+    """The model and how to recognise it."""
     status: DeviceModelStatus = DeviceModelStatus()
+    """What the operator made of it."""

@@ -21,6 +21,7 @@ from mdev_api.kinds.common import (
     RawText,
     Uid,
     Value,
+    keys_up_to,
 )
 
 BootId = Annotated[str, Field(min_length=1, max_length=64)]
@@ -47,26 +48,37 @@ class UnreadableParameter(ApiModel):
     """A parameter or attribute that could not be read. No ``errno``: the text is not of the declared type."""
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
+    """Name of the parameter or attribute."""
     errno: Annotated[str, Field(max_length=32)] | None = None
+    """The kernel's error, such as EIO."""
     message: Message
+    """What happened, for people."""
 
 
 class NodeOffer(ApiModel):
     """One type of a parent, and how many instances it can still make (the kernel's word; absent: unreadable)."""
 
     type: KernelName
+    """The kernel's name of the type."""
     profile: ProfileName
+    """The DeviceProfile that describes it."""
     available: Annotated[int, Field(ge=0)] | None = None
+    """How many more instances the kernel says can be made; absent: it could not be read."""
 
 
 class NodeParent(ApiModel):
     """A device that offers types."""
 
     name: KernelName
+    """The kernel's name of the device, such as a PCI address."""
     driver: Annotated[str, Field(max_length=255)]
+    """The kernel driver."""
     numa_node: int | None = None
+    """NUMA node, -1 if the kernel knows none."""
     offers: Annotated[tuple[NodeOffer, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """The types that it offers."""
     unreadable: Annotated[tuple[UnreadableParameter, ...], Field(max_length=32, json_schema_extra=ATOMIC)] = ()
+    """Attributes that could not be read."""
 
 
 class NodeInstance(ApiModel):
@@ -77,45 +89,69 @@ class NodeInstance(ApiModel):
     """
 
     id: KernelName
+    """mdev UUID or PCI address."""
     parent: KernelName
+    """The device that it is made from."""
     type: KernelName
+    """The type that it was made of."""
     profile: ProfileName
-    values: Annotated[dict[ParameterName, Value], Field(max_length=64, json_schema_extra=ATOMIC_MAP)] = Field(
-        default_factory=dict
-    )
-    attributes: Annotated[
-        dict[Annotated[str, Field(max_length=256)], RawText], Field(max_length=16, json_schema_extra=ATOMIC_MAP)
+    """The DeviceProfile that describes it."""
+    values: Annotated[
+        dict[ParameterName, Value], Field(max_length=64, json_schema_extra=ATOMIC_MAP | keys_up_to(255))
     ] = Field(default_factory=dict)
+    """Values that differ from the published init value, by parameter."""
+    attributes: Annotated[
+        dict[Annotated[str, Field(max_length=256)], RawText],
+        Field(max_length=16, json_schema_extra=ATOMIC_MAP | keys_up_to(256)),
+    ] = Field(default_factory=dict)
+    """Raw text of files that the agent may read, where the driver publishes nothing."""
     unreadable: Annotated[tuple[UnreadableParameter, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """Parameters and attributes that could not be read."""
     in_use: InUse = InUse.UNKNOWN
+    """Whether a program holds the device open."""
     in_use_source: InUseSource = InUseSource.NONE
+    """Who says whether it is in use."""
     managed: bool = False
+    """Whether this project created the device."""
 
 
 class Serving(ApiModel):
     """Which pod a device plugin gave an instance to (PodResources)."""
 
     instance: KernelName
+    """mdev UUID or PCI address."""
     resource: Annotated[str, Field(max_length=253)]
+    """Name of the extended resource."""
     pod_uid: Uid = Field(alias="podUID")
+    """UID of the pod."""
 
 
 class Slot(ApiModel):
     """Free devices of an extended resource on this node."""
 
     resource: Annotated[str, Field(max_length=253)]
+    """Name of the extended resource."""
     free: Annotated[int, Field(ge=0)]
+    """How many devices of it no pod has."""
 
 
 class NodeDevicesStatus(ApiModel):
     """What the agent saw. Conditions ``Healthy``, ``ConflictingManager``, ``RemoveBlocked``."""
 
     boot_id: BootId | None = Field(default=None, alias="bootID")
+    """The boot that all of this was seen in."""
     parents: Annotated[tuple[NodeParent, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """Devices that offer types."""
     instances: Annotated[tuple[NodeInstance, ...], Field(max_length=512, json_schema_extra=ATOMIC)] = ()
+    """The devices that exist."""
     serving: Annotated[tuple[Serving, ...], Field(max_length=512, json_schema_extra=ATOMIC)] = ()
+    """Which pod a device plugin gave an instance to."""
     slots: Annotated[tuple[Slot, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """Free devices of extended resources."""
     conditions: Conditions = ()
+    """Healthy: everything could be seen. ConflictingManager: another program manages devices here. RemoveBlocked:
+    a removal does not come back.
+    """
 
 
 class NodeDevices(ApiObject):
@@ -123,6 +159,7 @@ class NodeDevices(ApiObject):
 
     kind: str = "NodeDevices"
     status: NodeDevicesStatus | None = None
+    """What the agent saw."""
 
     @property
     def node(self) -> ObjectName:
