@@ -1,0 +1,84 @@
+"""The command ``mdev-operator``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from mdev_api.kube.credentials import CredentialsError
+from mdev_operator.run import OperatorSettings
+from mdev_operator.run import run as run_operator
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Finds destinations for migrating VMs with VFIO devices and has them prepared.",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Keeps ``run`` a subcommand although it is the only one."""
+
+
+@app.command()
+def run(
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(help="kubeconfig file; default: $KUBECONFIG, the pod's service account, ~/.kube/config"),
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="namespace of the operator's Lease")] = "mdev-operator",
+    agent_namespace: Annotated[str, typer.Option(help="namespace of the node agents' Leases")] = "mdev-node-agent",
+    lease_duration: Annotated[float, typer.Option(help="seconds after which a silent leader is replaced")] = 15.0,
+    renew_deadline: Annotated[float, typer.Option(help="seconds after which a leader that cannot renew ends")] = 10.0,
+    retry_period: Annotated[float, typer.Option(help="seconds between two renewals of the Lease")] = 2.0,
+    liveness: Annotated[str | None, typer.Option(help="serve liveness here, e.g. http://0.0.0.0:8080/healthz")] = None,
+    log_format: Annotated[str, typer.Option(help="console or json")] = "console",
+) -> None:
+    """Match, reserve and follow migrations until stopped. Several may run: one leads, the others stand by."""
+    _log_to(log_format)
+    settings = OperatorSettings(
+        kubeconfig=kubeconfig,
+        namespace=namespace,
+        agent_namespace=agent_namespace,
+        lease_duration=lease_duration,
+        renew_deadline=renew_deadline,
+        retry_period=retry_period,
+        liveness=liveness,
+    )
+    try:
+        code = asyncio.run(run_operator(settings))
+    except (CredentialsError, ValueError) as error:
+        typer.echo(f"mdev-operator: {error}", err=True)
+        code = 3
+    raise typer.Exit(code)
+
+
+def _log_to(log_format: str) -> None:
+    if log_format not in ("console", "json"):
+        raise typer.BadParameter(f"{log_format!r} is neither console nor json", param_hint="--log-format")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def main() -> None:
+    """Entry point."""
+    app()

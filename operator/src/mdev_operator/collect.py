@@ -1,0 +1,78 @@
+"""Cleaning one node's reservations: entries that are answered go, entries whose owner is gone are let go."""
+
+from __future__ import annotations
+
+import random
+
+import structlog
+
+from mdev_api.kinds.node_reservations import FINAL_STATES, Intent, NodeReservations, Owner, Role
+from mdev_api.kube.client import ApiError
+from mdev_api.kube.requests import get
+from mdev_api.kube.resources import DEVICE_MIGRATIONS
+from mdev_operator import reservations
+from mdev_operator.context import Context
+from mdev_operator.reservations import Raced
+
+log = structlog.get_logger(__name__)
+
+OWNERS_INTERVAL = 60.0
+"""Seconds between two looks whether the owners of a node's entries still exist."""
+
+
+def answered(seen: NodeReservations) -> list[str]:
+    """Ids of entries that were told to end and have ended."""
+    ended = []
+    for entry in seen.spec.reservations:
+        answer = seen.answer(entry.id)
+        if entry.intent is not Intent.HOLD and answer is not None and answer.state in FINAL_STATES:
+            ended.append(entry.id)
+    return ended
+
+
+async def collect(ctx: Context, node: str) -> None:
+    """Remove the entries of this node that have ended."""
+    seen = ctx.inventory.reservations(node)
+    ended = answered(seen) if seen is not None else []
+    if seen is None or not ended:
+        return
+    try:
+        ctx.inventory.wrote(await reservations.remove(ctx.send, seen, ctx.fence(), ended), node)
+    except Raced as raced:
+        ctx.inventory.wrote(raced.current, node)
+        ctx.queue.add(f"collect/{node}")
+        return
+    log.info("reservations removed", node=node, reservations=ended)
+
+
+async def check_owners(ctx: Context, node: str) -> None:
+    """Let go of what nobody owns any more. Absence from a cache is no proof, so each owner is asked for live."""
+    seen = ctx.inventory.reservations(node)
+    if seen is None or not seen.spec.reservations:
+        return
+    ctx.queue.add_after(f"owners/{node}", OWNERS_INTERVAL * random.uniform(0.8, 1.2))
+    owners = {e.owner for e in seen.spec.reservations if e.intent is Intent.HOLD and e.owner.kind == "DeviceMigration"}
+    gone = {owner.uid for owner in owners if await _is_gone(ctx, owner)}
+    intents = {
+        e.id: Intent.UNDO if e.role is Role.SOURCE else Intent.UNDO_IF_UNUSED
+        for e in seen.spec.reservations
+        if e.owner.uid in gone and e.intent is Intent.HOLD
+    }
+    if not intents:
+        return
+    log.warning("the owner of reservations is gone, letting go of them", node=node, reservations=sorted(intents))
+    try:
+        ctx.inventory.wrote(await reservations.tell(ctx.send, seen, ctx.fence(), intents), node)
+    except Raced as raced:
+        ctx.inventory.wrote(raced.current, node)
+        ctx.queue.add(f"owners/{node}")
+
+
+async def _is_gone(ctx: Context, owner: Owner) -> bool:
+    try:
+        obj = await ctx.send(get(DEVICE_MIGRATIONS, owner.name, owner.namespace))
+    except ApiError as error:
+        if not error.not_found:
+            raise
+        return True
+    return bool(obj["metadata"]["uid"] != owner.uid)

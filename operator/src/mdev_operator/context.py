@@ -1,0 +1,39 @@
+"""What every shell of the operator needs: the cluster, a way to write that checks who leads, and the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mdev_api.kube.client import Client
+from mdev_api.kube.requests import Request
+from mdev_operator.elector import Elector, LeadershipLost
+from mdev_operator.inventory import Inventory
+from mdev_operator.reservations import Send
+from mdev_operator.workqueue import WorkQueue
+
+FIELD_MANAGER = "mdev-operator"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """``fence()`` is that of the term as it is now. ``following``: queue keys to handle when the cluster changes."""
+
+    send: Send
+    inventory: Inventory
+    queue: WorkQueue
+    fence: Callable[[], int]
+    following: set[str] = field(default_factory=set)
+    written_at: dict[str, float] = field(default_factory=dict)
+
+
+def guarded(client: Client, elector: Elector) -> Send:
+    """``client.send`` that begins no write once this process does not surely lead any more (LeadershipLost)."""
+
+    async def send(request: Request) -> dict[str, Any]:
+        if request.method != "GET" and not elector.still_leading():
+            raise LeadershipLost(f"not leading any more: {request} was not sent")
+        return await client.send(request)
+
+    return send

@@ -1,0 +1,51 @@
+"""How old is an agent's word? Agents renew a Lease each minute; silence is measured by this program's own clock.
+
+A node's slow clock must not matter, so what counts is for how long the Lease did not *change* while this program was
+watching it. Only for a Lease that was not watched for that long does its own ``renewTime`` decide, with a margin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mdev_api.kube import times
+
+SILENT_AFTER = 300.0
+"""Seconds without a change after which an agent counts as silent (design section 6)."""
+
+RENEWED_BEFORE = 330.0
+"""Seconds that ``renewTime`` may be old for a Lease that was not watched for ``SILENT_AFTER`` yet."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeaseSeen:
+    """A Lease's ``renewTime``, and since when (monotonic) it was seen unchanged."""
+
+    renew_time: str
+    since: float
+
+
+def seen(lease: dict[str, Any], before: LeaseSeen | None, now: float) -> LeaseSeen:
+    """Remember this sight of a Lease; one that says the same as before keeps its time."""
+    renew_time = str((lease.get("spec") or {}).get("renewTime") or "")
+    if before is not None and before.renew_time == renew_time:
+        return before
+    return LeaseSeen(renew_time=renew_time, since=now)
+
+
+def silence(node: str, lease: LeaseSeen | None, *, now: float, wall: datetime) -> str | None:
+    """Why the agent of ``node`` counts as silent, or None. ``now`` monotonic, ``wall`` the time of day."""
+    if lease is None:
+        return f"the agent of node {node} has no Lease: it does not run, or never reached the API server"
+    unchanged = now - lease.since
+    if unchanged >= SILENT_AFTER:
+        return f"the agent of node {node} has not renewed its Lease for {unchanged:.0f} s"
+    try:
+        age = (wall - times.parse(lease.renew_time)).total_seconds()
+    except ValueError:
+        return f"the Lease of node {node}'s agent has no readable renewTime: {lease.renew_time!r}"
+    if age > RENEWED_BEFORE:
+        return f"the agent of node {node} last renewed its Lease {age:.0f} s ago"
+    return None

@@ -1,0 +1,325 @@
+"""What next for one migration, and why: a pure decision from the objects alone.
+
+Nothing is remembered between decisions. Which attempt is under way is read from the entries that name the migration,
+which were tried before from ``status.attempts``, since when something holds from the conditions. So a restart, another
+leader, or a write whose answer was lost all come down to deciding again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mdev_api.engine.metadata import Verdict
+from mdev_api.engine.openings import Candidate, Plan
+from mdev_api.engine.plan import rank
+from mdev_api.engine.verdict import compare
+from mdev_api.kinds.device_migration import Attempt, DeviceMigrationStatus, MappedDevice, Mode
+from mdev_api.kinds.node_reservations import FailureReason, Intent, State
+from mdev_operator.cluster import Held, instance_of
+from mdev_operator.migration import entries, letting_go
+from mdev_operator.migration.decision import Decision, Reserve, Situation, Tell
+from mdev_operator.migration.source import NoSource, SourceDevice, read_source
+from mdev_operator.migration.status import (
+    candidates,
+    condition_of,
+    is_true,
+    no_destination,
+    rejected,
+    shorten,
+    since,
+)
+from mdev_operator.openings import Constraints, Found, Place, find
+
+LOOK_AGAIN = 30.0
+"""Seconds after which silence alone may change a decision."""
+
+MOST_ATTEMPTS = 64
+
+
+def decide(s: Situation) -> Decision:
+    """The next step of this migration."""
+    spec, status = s.migration.spec, s.migration.status
+    if is_true(status.conditions, "Finished"):
+        return letting_go.finished(s)
+    if spec.mode is Mode.PREPARE and spec.outcome is not None:
+        return letting_go.after_outcome(s, spec.outcome)
+    if s.migration.metadata.deletion_timestamp is not None:
+        return letting_go.deleted(s)
+    if spec.mode is Mode.PLAN:
+        return _plan_only(s)
+    if is_true(status.conditions, "Ready"):
+        return _while_ready(s)
+    return _until_ready(s)
+
+
+def _plan_only(s: Situation) -> Decision:
+    source = read_source(s.migration, s.cluster)
+    if isinstance(source, NoSource):
+        return Decision(status=_not_planned(s, source), finalizer=False, follow=True, look_again=LOOK_AGAIN)
+    _, _, status = _plan(s, source)
+    return Decision(status=status, finalizer=False, follow=True, look_again=LOOK_AGAIN)
+
+
+def _while_ready(s: Situation) -> Decision:
+    spec, status = s.migration.spec, s.migration.status
+    current = _current(s)
+    ready_for = _seconds_since(s, "Ready")
+    left = spec.prepared_ttl_seconds - ready_for
+    if current is None or (current.answer is not None and current.answer.state in (State.FAILED, State.LOST)):
+        return _lost_after_ready(s, current)
+    if spec.started:
+        if left > 0:
+            return Decision(status=status, look_again=left)
+        message = f"started, and no outcome told for {ready_for:.0f} s; the devices are held until it is"
+        return Decision(status=s.with_condition(status, "Overdue", True, "OutcomeNotTold", message))
+    if left <= 0:
+        return letting_go.expired(s)
+    return Decision(status=status, look_again=left)
+
+
+def _lost_after_ready(s: Situation, current: Held | None) -> Decision:
+    """The prepared device is gone. Before ``started`` another one is looked for; after it, only the outcome counts."""
+    why = _said(current) if current is not None else "its reservation was removed"
+    if s.migration.spec.started:
+        message = f"the prepared device was lost after started: {why}; tell the outcome"
+        return Decision(status=s.with_condition(s.migration.status, "Overdue", True, "DestinationLost", message))
+    status = s.migration.status
+    if current is not None:
+        status = _with_attempt(status, current, State.LOST, why)
+    status = s.with_condition(status, "Ready", False, "Lost", f"the prepared device was lost: {why}")
+    status = status.model_copy(update={"node": None, "devices": ()})
+    tells = () if current is None else (Tell(node=current.node, intents={current.entry.id: Intent.UNDO_IF_UNUSED}),)
+    return Decision(status=status, tell=tells, follow=True)
+
+
+def _until_ready(s: Situation) -> Decision:
+    before = condition_of(s.migration.status.conditions, "Ready")
+    left = s.migration.spec.deadline_seconds - _seconds_since(s, "Ready")
+    if left <= 0:
+        why = f"last: {before.reason}: {before.message}" if before is not None else "nothing was tried"
+        return letting_go.too_late(s, why)
+    decision = _prepare(s)
+    again = min(left, decision.look_again or left)
+    return replace(decision, follow=True, look_again=max(again, 0.05))
+
+
+def _prepare(s: Situation) -> Decision:
+    source = read_source(s.migration, s.cluster)
+    current = _current(s)
+    if isinstance(source, NoSource):
+        status = s.with_condition(_not_planned(s, source), "Ready", False, source.reason, source.message)
+        # A silent agent may come back with the same device; any other fault means planning anew.
+        tells = () if source.reason == "SourceStale" else letting_go.tell(s, lambda held: Intent.UNDO)
+        return Decision(status=status, tell=tells, look_again=LOOK_AGAIN)
+    refused = next((h for h in s.sources if h.answer is not None and h.answer.state is State.FAILED), None)
+    if refused is not None:
+        return _source_refused(s, refused)
+    if current is None:
+        return _next_attempt(s, source)
+    return _judge(s, source, current)
+
+
+def _next_attempt(s: Situation, source: SourceDevice) -> Decision:
+    plan, found, status = _plan(s, source)
+    if not plan.candidates:
+        message = no_destination(rejected(plan, found.rejections))
+        return Decision(status=s.with_condition(status, "Ready", False, "NoDestination", message))
+    if len(status.attempts) >= MOST_ATTEMPTS:
+        message = f"{MOST_ATTEMPTS} destinations were tried and failed; see status.attempts"
+        return Decision(status=s.with_condition(status, "Ready", False, "NoDestination", message))
+    if _old_pin_stands(s, source):
+        message = f"waiting for node {source.node} to end the reservation of an earlier attempt"
+        return Decision(status=s.with_condition(status, "Ready", False, "Preparing", message), look_again=LOOK_AGAIN)
+    best = plan.candidates[0]
+    number = entries.next_number((a.number for a in status.attempts), s.held)
+    message = f"attempt {number}: reserving {best.opening.type} on node {best.opening.node}"
+    status = s.with_condition(status, "Ready", False, "Preparing", message)
+    return Decision(status=status, reserve=_reserve(s, source, best, number), look_again=LOOK_AGAIN)
+
+
+def _reserve(s: Situation, source: SourceDevice, best: Candidate, number: int) -> tuple[Reserve, ...]:
+    """The source is pinned first: when that fails nothing else happens."""
+    devices = s.cluster.devices[best.opening.node].status
+    assert devices is not None and devices.boot_id is not None
+    profile = s.cluster.profiles[best.opening.profile].profile
+    there = entries.destination(s.migration, number, best, profile, devices.boot_id)
+    to = Reserve(node=best.opening.node, entries=(there,))
+    if source.node is None or any(h.entry.intent is Intent.HOLD for h in s.sources):
+        return (to,)
+    return Reserve(node=source.node, entries=(entries.source(s.migration, source, number),)), to
+
+
+def _judge(s: Situation, source: SourceDevice, current: Held) -> Decision:
+    """An attempt is under way: is it done, did it fail, or is there something to wait for?"""
+    state = current.answer.state if current.answer is not None else State.PENDING
+    if state in (State.FAILED, State.LOST, State.UNDONE, State.TAINTED):
+        return _give_up(s, current, state, _said(current))
+    silent = s.cluster.silent(current.node)
+    if silent is not None:
+        return _give_up(s, current, State.PENDING, silent)
+    changed = _no_longer_right(s, source, current)
+    if changed is not None:
+        return _give_up(s, current, state, changed)
+    if state is not State.PREPARED:
+        message = f"attempt {entries.number_of(current.entry)}: waiting for node {current.node} to prepare the device"
+        return _wait(s, "Preparing", message)
+    if source.node is None:
+        return _ready(s, source, current)
+    return _confirm_source(s, source, current)
+
+
+def _confirm_source(s: Situation, source: SourceDevice, current: Held) -> Decision:
+    """Ready needs the source agent's fresh reading, and that it says what the plan was made from."""
+    pin = next((h for h in s.sources if h.entry.intent is Intent.HOLD), None)
+    if pin is None:
+        if _old_pin_stands(s, source):
+            return _wait(s, "Preparing", f"waiting for node {source.node} to end an earlier reservation")
+        assert source.node is not None
+        entry = entries.source(s.migration, source, entries.number_of(current.entry))
+        decision = _wait(s, "Preparing", f"having device {source.instance} on node {source.node} read again")
+        return replace(decision, reserve=(Reserve(node=source.node, entries=(entry,)),))
+    if pin.answer is None or pin.answer.state is not State.PREPARED:
+        reason = "SourceStale" if _seconds_since(s, "Planned") >= LOOK_AGAIN else "Preparing"
+        return _wait(s, reason, f"waiting for the agent of node {source.node} to read device {source.instance} again")
+    if pin.answer.digest != source.digest:
+        message = (
+            f"device {source.instance} was read again and had changed; waiting for node {source.node} to publish it"
+        )
+        return _wait(s, "SourceChanged", message)
+    return _ready(s, source, current)
+
+
+def _ready(s: Situation, source: SourceDevice, current: Held) -> Decision:
+    entry = current.entry
+    instance = instance_of(current)
+    assert instance is not None and current.answer is not None
+    at = s.cluster.instance(current.node, instance)
+    create = entry.device.create
+    parent = create.parent if create else at.parent if at else None
+    type_id = create.type if create else at.type if at else None
+    if parent is None or type_id is None:
+        return _wait(s, "Preparing", f"waiting for node {current.node} to publish instance {instance}")
+    device = MappedDevice(
+        name=source.name,
+        source=source.instance,
+        parent=parent,
+        type=type_id,
+        instance=instance,
+        writes=len(current.answer.writes),
+    )
+    status = s.migration.status.model_copy(update={"node": current.node, "devices": (device,)})
+    message = f"{type_id} {instance} on node {current.node} is prepared and was read back"
+    status = s.with_condition(status, "Ready", True, "Prepared", message)
+    return Decision(status=status)
+
+
+def _give_up(s: Situation, current: Held, state: State, why: str) -> Decision:
+    """Record the attempt, have it undone, and decide again (the next candidate)."""
+    status = _with_attempt(s.migration.status, current, state, why)
+    message = f"attempt {entries.number_of(current.entry)} on node {current.node} failed: {why}"
+    status = s.with_condition(status, "Ready", False, "AttemptFailed", message)
+    return Decision(status=status, tell=(Tell(node=current.node, intents={current.entry.id: Intent.UNDO}),))
+
+
+def _source_refused(s: Situation, refused: Held) -> Decision:
+    why = f"node {refused.node} cannot hold the source: {_said(refused)}"
+    failure = refused.answer.failure if refused.answer is not None else None
+    gone = failure is not None and failure.reason in (FailureReason.INVALID, FailureReason.NODE_REBOOTED)
+    reason = "DeviceNotFound" if gone else "SourceStale"
+    status = s.with_condition(s.migration.status, "Planned", False, reason, why)
+    status = s.with_condition(status, "Ready", False, reason, why)
+    return Decision(status=status, tell=letting_go.tell(s, lambda held: Intent.UNDO), look_again=LOOK_AGAIN)
+
+
+def _plan(s: Situation, source: SourceDevice) -> tuple[Plan, Found, DeviceMigrationStatus]:
+    spec, before = s.migration.spec, s.migration.status
+    constraints = Constraints(
+        node_selector=spec.node_selector,
+        node_name=spec.node_name,
+        exclude_nodes=frozenset(spec.exclude_nodes),
+        source_node=source.node,
+        tried=frozenset(Place(node=a.node, parent=a.parent, type=a.type, instance=a.instance) for a in before.attempts),
+    )
+    found = find(s.cluster, constraints)
+    plan = rank(source.source, found.openings, source.type)
+    reasons = rejected(plan, found.rejections)
+    status = before.model_copy(update={"candidates": candidates(plan), "rejected": reasons})
+    if plan.candidates:
+        best = plan.candidates[0]
+        message = f"best: {best.opening.type} on node {best.opening.node}, {best.why}"
+        return plan, found, s.with_condition(status, "Planned", True, "Planned", message)
+    return plan, found, s.with_condition(status, "Planned", False, "NoDestination", no_destination(reasons))
+
+
+def _not_planned(s: Situation, why: NoSource) -> DeviceMigrationStatus:
+    status = s.migration.status.model_copy(update={"candidates": (), "rejected": ()})
+    return s.with_condition(status, "Planned", False, why.reason, why.message)
+
+
+def _no_longer_right(s: Situation, source: SourceDevice, current: Held) -> str | None:
+    """Whether the source, or what the destination's profile means, changed since the entry was written."""
+    profile = s.cluster.profiles.get(entries.profile_of(current.entry) or "")
+    if profile is None or profile.metadata is None:
+        return None  # A dangling reference says nothing about the device; its agent answers for that.
+    answer = compare(source.source, profile.metadata)
+    if answer.verdict is not Verdict.COMPATIBLE:
+        found = "; ".join(reason.message for reason in answer.reasons)
+        return f"the device does not fit any more: {found}"
+    if entries.desired_values(profile.profile, answer.desired) != current.entry.values:
+        return "the source's values, or the destination's parameters, are not what they were when it was reserved"
+    return None
+
+
+def _current(s: Situation) -> Held | None:
+    """The attempt under way: the oldest that is held."""
+    holding = [h for h in s.destinations if h.entry.intent is Intent.HOLD]
+    return min(holding, key=lambda h: entries.number_of(h.entry), default=None)
+
+
+def _old_pin_stands(s: Situation, source: SourceDevice) -> bool:
+    """Whether the source entry of before, or the agent's answer to it, is still there: a new one has the same id."""
+    if source.node is None or any(h.entry.intent is Intent.HOLD for h in s.sources):
+        return False
+    reservations = s.cluster.reservations.get(source.node)
+    entry_id = f"{s.migration.metadata.uid}-source-0"
+    return bool(s.sources) or (reservations is not None and reservations.answer(entry_id) is not None)
+
+
+def _with_attempt(status: DeviceMigrationStatus, held: Held, state: State, why: str) -> DeviceMigrationStatus:
+    number = entries.number_of(held.entry)
+    if any(a.number == number for a in status.attempts):
+        return status
+    create = held.entry.device.create
+    attempt = Attempt(
+        number=max(number, 1),
+        node=held.node,
+        parent=create.parent if create else None,
+        type=create.type if create else None,
+        instance=held.entry.device.instance,
+        state=state,
+        message=shorten(why),
+    )
+    return status.model_copy(update={"attempts": (*status.attempts, attempt)})
+
+
+def _said(held: Held) -> str:
+    """What the agent answered, in one sentence."""
+    answer = held.answer
+    if answer is None:
+        return "no answer"
+    failure = answer.failure
+    if failure is None:
+        return f"it is {answer.state}"
+    about = " ".join(part for part in (failure.step, failure.parameter, failure.errno) if part)
+    return f"{failure.reason}{f' ({about})' if about else ''}: {failure.message}"
+
+
+def _wait(s: Situation, reason: str, message: str) -> Decision:
+    status = s.with_condition(s.migration.status, "Ready", False, reason, message)
+    return Decision(status=status, look_again=LOOK_AGAIN)
+
+
+def _seconds_since(s: Situation, kind: str) -> float:
+    """For how long the condition has its status; 0 if it is not there yet."""
+    moment = since(condition_of(s.migration.status.conditions, kind))
+    return (s.now - moment).total_seconds() if moment is not None else 0.0

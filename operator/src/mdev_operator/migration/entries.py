@@ -1,0 +1,80 @@
+"""The reservation entries of a migration: built here, recognised again by their ids after any restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mdev_api.engine.openings import Candidate
+from mdev_api.kinds.device_migration import DeviceMigration
+from mdev_api.kinds.device_profile import DeviceProfile
+from mdev_api.kinds.node_reservations import Create, DesiredValue, Device, Entry, Intent, Owner, Role
+from mdev_operator.cluster import Held
+from mdev_operator.migration.source import SourceDevice
+
+
+def destination(
+    migration: DeviceMigration, number: int, candidate: Candidate, profile: DeviceProfile, boot_id: str
+) -> Entry:
+    """Attempt ``number``: have the candidate prepared."""
+    opening = candidate.opening
+    if opening.instance is None:
+        device = Device(create=Create(parent=opening.parent, type=opening.type, profile=opening.profile))
+    else:
+        device = Device(instance=opening.instance, profile=opening.profile)
+    group = f"{migration.metadata.uid}-{number}"
+    return Entry(
+        id=f"{group}-0",
+        role=Role.DESTINATION,
+        intent=Intent.HOLD,
+        group=group,
+        owner=owner_of(migration),
+        boot_id=boot_id,
+        device=device,
+        values=desired_values(profile, candidate.answer.desired),
+    )
+
+
+def source(migration: DeviceMigration, device: SourceDevice, number: int) -> Entry:
+    """Pin the source device and have it read afresh; the entry stands through all attempts."""
+    assert device.instance is not None and device.profile is not None and device.boot_id is not None
+    return Entry(
+        id=f"{migration.metadata.uid}-source-0",
+        role=Role.SOURCE,
+        intent=Intent.HOLD,
+        group=f"{migration.metadata.uid}-{number}",
+        owner=owner_of(migration),
+        boot_id=device.boot_id,
+        device=Device(instance=device.instance, profile=device.profile),
+    )
+
+
+def owner_of(migration: DeviceMigration) -> Owner:
+    """The migration as the owner of entries."""
+    meta = migration.metadata
+    return Owner(kind="DeviceMigration", namespace=meta.namespace, name=meta.name, uid=meta.uid)
+
+
+def desired_values(profile: DeviceProfile, desired: Mapping[str, str]) -> tuple[DesiredValue, ...]:
+    """What each parameter that has a file is to be, in the order of definition."""
+    parameters = profile.status.parameters if profile.status else ()
+    return tuple(
+        DesiredValue(name=p.name, type=p.type, value=desired[p.name], attribute=p.attribute)
+        for p in parameters
+        if p.attribute is not None and p.type is not None and p.name in desired
+    )
+
+
+def profile_of(entry: Entry) -> str | None:
+    """The profile that the entry's device has, or will have."""
+    return entry.device.create.profile if entry.device.create else entry.device.profile
+
+
+def next_number(recorded: Iterable[int], held: Iterable[Held]) -> int:
+    """A number that no attempt of this migration had."""
+    return max([0, *recorded, *(number_of(h.entry) for h in held if h.entry.role is Role.DESTINATION)]) + 1
+
+
+def number_of(entry: Entry) -> int:
+    """The attempt that an entry belongs to; 0 if its group was not made by :func:`destination` or :func:`source`."""
+    tail = entry.group.rpartition("-")[2]
+    return int(tail) if tail.isascii() and tail.isdecimal() else 0

@@ -1,0 +1,143 @@
+"""The shell around :func:`decide`: read the migration live, decide, carry it out, and come back until nothing is left.
+
+Level-based: what triggered it does not matter. The order of the writes is that of :class:`Decision`, so that an attempt
+is recorded before it is undone, and no reservation exists without a finalizer on its owner.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from mdev_api.kinds.common import dump
+from mdev_api.kinds.device_migration import DeviceMigration, Mode
+from mdev_api.kube.client import ApiError
+from mdev_api.kube.requests import apply_status, get, merge_patch
+from mdev_api.kube.resources import DEVICE_MIGRATIONS
+from mdev_operator import reservations
+from mdev_operator.context import FIELD_MANAGER, Context
+from mdev_operator.migration.decide import decide
+from mdev_operator.migration.decision import Decision, Situation
+from mdev_operator.migration.status import condition_of
+from mdev_operator.reservations import Raced
+
+log = structlog.get_logger(__name__)
+
+FINALIZER = "mdev-operator.io/migration"
+PLAN_INTERVAL = 10.0
+"""Seconds between two status writes of a migration in mode Plan."""
+
+
+def key_for(namespace: str | None, name: str) -> str:
+    """Queue key of a DeviceMigration."""
+    return f"migration/{namespace}/{name}"
+
+
+async def reconcile(ctx: Context, namespace: str, name: str) -> None:
+    """One round for one migration."""
+    key = key_for(namespace, name)
+    try:
+        obj = await ctx.send(get(DEVICE_MIGRATIONS, name, namespace))
+    except ApiError as error:
+        if not error.not_found:
+            raise
+        ctx.following.discard(key)
+        ctx.written_at.pop(key, None)
+        return
+    try:
+        migration = DeviceMigration.model_validate(obj)
+    except ValidationError as error:
+        log.error("a migration cannot be read and is left alone", migration=f"{namespace}/{name}", reason=str(error))
+        return
+    situation = Situation(
+        migration=migration,
+        cluster=ctx.inventory.cluster(),
+        held=ctx.inventory.held_by(migration.metadata.uid),
+        now=datetime.now(UTC),
+    )
+    decision = decide(situation)
+    (ctx.following.add if decision.follow else ctx.following.discard)(key)
+    if decision.look_again is not None:
+        ctx.queue.add_after(key, decision.look_again)
+    try:
+        await _carry_out(ctx, key, obj, migration, decision)
+    except Raced as raced:
+        log.info("another writer was first, deciding again", migration=f"{namespace}/{name}", reason=str(raced))
+        ctx.queue.add(key)
+
+
+async def _carry_out(
+    ctx: Context, key: str, obj: dict[str, Any], migration: DeviceMigration, decision: Decision
+) -> None:
+    has_finalizer = FINALIZER in migration.metadata.finalizers
+    if decision.finalizer and not has_finalizer and migration.metadata.deletion_timestamp is None:
+        obj = await _set_finalizers(ctx, obj, [*migration.metadata.finalizers, FINALIZER])
+    await _write_status(ctx, key, obj, migration, decision)
+    for tell in decision.tell:
+        seen = ctx.inventory.reservations(tell.node)
+        if seen is not None:
+            await _swap(ctx, tell.node, reservations.tell(ctx.send, seen, ctx.fence(), tell.intents))
+    for reserve in decision.reserve:
+        seen = ctx.inventory.reservations(reserve.node)
+        await _swap(ctx, reserve.node, reservations.add(ctx.send, reserve.node, seen, ctx.fence(), reserve.entries))
+        for entry in reserve.entries:
+            log.info("reserved", migration=key, node=reserve.node, role=entry.role, reservation=entry.id)
+    if not decision.finalizer and has_finalizer:
+        left = [f for f in migration.metadata.finalizers if f != FINALIZER]
+        await _set_finalizers(ctx, obj, left)
+    if decision.tell or decision.reserve:
+        ctx.queue.add(key)
+
+
+async def _swap(ctx: Context, node: str, change: Any) -> None:
+    """Carry out one compare-and-swap and take in what the server says, also when it was refused."""
+    try:
+        ctx.inventory.wrote(await change, node)
+    except Raced as raced:
+        ctx.inventory.wrote(raced.current, node)
+        raise
+
+
+async def _write_status(
+    ctx: Context, key: str, obj: dict[str, Any], migration: DeviceMigration, decision: Decision
+) -> None:
+    status = dump(decision.status)
+    if status == (obj.get("status") or {}):
+        return
+    if migration.spec.mode is Mode.PLAN:
+        wait = ctx.written_at.get(key, float("-inf")) + PLAN_INTERVAL - time.monotonic()
+        if wait > 0:
+            ctx.queue.add_after(key, wait)
+            return
+    meta = migration.metadata
+    await ctx.send(apply_status(DEVICE_MIGRATIONS, meta.name, status, FIELD_MANAGER, meta.namespace))
+    ctx.written_at[key] = time.monotonic()
+    _log_turns(migration, decision)
+    ctx.queue.add(key)
+
+
+def _log_turns(migration: DeviceMigration, decision: Decision) -> None:
+    for condition in decision.status.conditions:
+        before = condition_of(migration.status.conditions, condition.type)
+        if before is None or (before.status, before.reason) != (condition.status, condition.reason):
+            log.info(
+                f"{condition.type}={condition.status}",
+                migration=f"{migration.metadata.namespace}/{migration.metadata.name}",
+                reason=condition.reason,
+                message=condition.message,
+            )
+
+
+async def _set_finalizers(ctx: Context, obj: dict[str, Any], finalizers: list[str]) -> dict[str, Any]:
+    meta = obj["metadata"]
+    body = {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": finalizers}}
+    try:
+        return await ctx.send(merge_patch(DEVICE_MIGRATIONS, meta["name"], body, meta["namespace"]))
+    except ApiError as error:
+        if not error.conflict:
+            raise
+        raise Raced(f"DeviceMigration {meta['namespace']}/{meta['name']} changed meanwhile", None) from error

@@ -1,0 +1,205 @@
+"""One operator process: stand by, lead, end.
+
+Leading means: list everything, raise the fence, and only then decide. When the Lease is lost, or the API server shows
+a higher fence, nothing more is written and the process ends with an error; its successor starts from the objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kopf
+import structlog
+
+from mdev_api.kube.client import Client
+from mdev_api.kube.credentials import Credentials, load
+from mdev_api.kube.resources import (
+    DEVICE_MODELS,
+    DEVICE_PROFILES,
+    NODE_RESERVATIONS,
+    Resource,
+)
+from mdev_operator import fence, handlers, profiles
+from mdev_operator.collect import check_owners, collect
+from mdev_operator.context import Context, guarded
+from mdev_operator.elector import Elector, LeadershipLost, new_identity
+from mdev_operator.inventory import Inventory
+from mdev_operator.migration.reconcile import key_for, reconcile
+from mdev_operator.reservations import Superseded
+from mdev_operator.workqueue import WorkQueue
+
+log = structlog.get_logger(__name__)
+
+LEASE_NAME = "mdev-operator"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OperatorSettings:
+    """``namespace`` holds the operator's Lease, ``agent_namespace`` those of the node agents. Times in seconds."""
+
+    kubeconfig: Path | None = None
+    namespace: str = "mdev-operator"
+    agent_namespace: str = "mdev-node-agent"
+    lease_duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry_period: float = 2.0
+    workers: int = 8
+    liveness: str | None = None
+
+
+async def run(settings: OperatorSettings) -> int:
+    """Run until SIGTERM or SIGINT (0), or until this process must not lead any more (1)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    credentials = load(settings.kubeconfig)
+    log.info("starting", server=credentials.server, credentials=credentials.origin)
+    async with Client(credentials, user_agent="mdev-operator") as client:
+        elector = Elector(
+            client,
+            settings.namespace,
+            LEASE_NAME,
+            new_identity(),
+            lease_duration=settings.lease_duration,
+            renew_deadline=settings.renew_deadline,
+            retry_period=settings.retry_period,
+        )
+        async with elector:
+            if not await _unless(stop, elector.acquire()):
+                return 0
+            return await _lead(settings, credentials, client, elector, stop)
+
+
+async def _lead(
+    settings: OperatorSettings, credentials: Credentials, client: Client, elector: Elector, stop: asyncio.Event
+) -> int:
+    queue = WorkQueue(concurrency=settings.workers)
+    term = {"fence": 0}
+    lost = asyncio.Event()
+    ctx = _context(client, elector, queue, settings.agent_namespace, lambda: term["fence"])
+    async with contextlib.AsyncExitStack() as stack:
+        tasks = [await stack.enter_async_context(_task(ctx.inventory.run(), "inventory"))]
+        tasks.append(await stack.enter_async_context(_task(elector.lost.wait(), "lease lost")))
+        tasks.append(await stack.enter_async_context(_task(stop.wait(), "stop")))
+        tasks.append(await stack.enter_async_context(_task(lost.wait(), "superseded")))
+        ready = await stack.enter_async_context(_task(_get_ready(ctx, elector, term), "get ready"))
+        await asyncio.wait([*tasks, ready], return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            ready.result()
+            tasks.append(await stack.enter_async_context(_task(queue.run(_handler(ctx, lost)), "queue")))
+            tasks.append(await stack.enter_async_context(_task(_kopf(settings, credentials, queue), "kopf")))
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        ended = [task for task in tasks if task.done()]
+        if not stop.is_set():
+            _stop_hard(settings.lease_duration - settings.renew_deadline)
+            log.error("ending: this process must not act any more", because=[t.get_name() for t in ended])
+    for task in ended:
+        if not task.cancelled():
+            task.result()
+    return 0 if stop.is_set() else 1
+
+
+async def _get_ready(ctx: Context, elector: Elector, term: dict[str, int]) -> None:
+    await ctx.inventory.synced()
+    term["fence"] = await fence.establish(ctx, elector)
+
+
+def _context(
+    client: Client, elector: Elector, queue: WorkQueue, agent_namespace: str, current_fence: Callable[[], int]
+) -> Context:
+    following: set[str] = set()
+
+    def changed(resource: Resource, name: str) -> None:
+        for key in _keys(resource, name, inventory, following):
+            queue.add(key)
+
+    inventory = Inventory(client, agent_namespace, changed)
+    return Context(
+        send=guarded(client, elector), inventory=inventory, queue=queue, fence=current_fence, following=following
+    )
+
+
+def _keys(resource: Resource, name: str, inventory: Inventory, following: set[str]) -> set[str]:
+    """What to handle after a change of this object."""
+    if resource == NODE_RESERVATIONS:
+        seen = inventory.reservations(name)
+        entries = seen.spec.reservations if seen is not None else ()
+        owners = {e.owner for e in entries if e.owner.kind == "DeviceMigration"}
+        return {f"collect/{name}", f"owners/{name}", *(key_for(o.namespace, o.name) for o in owners)}
+    if resource == DEVICE_MODELS:
+        return {f"model/{n}" for n in (name, *inventory.models)} | {f"profile/{n}" for n in inventory.profiles}
+    if resource == DEVICE_PROFILES:
+        return {f"profile/{name}", *following}
+    return set(following)
+
+
+def _handler(ctx: Context, lost: asyncio.Event) -> Callable[[str], Awaitable[None]]:
+    async def handle(key: str) -> None:
+        kind, _, name = key.partition("/")
+        try:
+            match kind:
+                case "migration":
+                    namespace, _, migration = name.partition("/")
+                    await reconcile(ctx, namespace, migration)
+                case "collect":
+                    await collect(ctx, name)
+                case "owners":
+                    await check_owners(ctx, name)
+                case "profile":
+                    await profiles.reconcile_profile(ctx, name)
+                case "model":
+                    await profiles.reconcile_model(ctx, name)
+                case _:
+                    raise ValueError(f"a key of no known kind: {key}")
+        except (LeadershipLost, Superseded) as reason:
+            log.error("another operator leads", reason=str(reason))
+            lost.set()
+
+    return handle
+
+
+async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: WorkQueue) -> None:
+    await kopf.operator(
+        registry=handlers.registry(queue, credentials),
+        settings=handlers.settings(),
+        standalone=True,
+        clusterwide=True,
+        liveness_endpoint=settings.liveness,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _task(work: Coroutine[Any, Any, Any], name: str) -> Any:
+    """A task that is cancelled, and waited for, when the block ends."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
+    """Do the work unless told to stop first; whether it was done."""
+    async with _task(work, "campaign") as doing, _task(stop.wait(), "stop") as stopping:
+        await asyncio.wait([doing, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            return False
+        doing.result()
+        return True
+
+
+def _stop_hard(seconds: float) -> None:
+    """Whatever still hangs when another leader may begin is ended with the process."""
+    timer = threading.Timer(max(seconds, 0.5), os._exit, args=[1])
+    timer.daemon = True
+    timer.start()
