@@ -1,7 +1,8 @@
 """Where built things live: ``$MDEV_CACHE``, one lock, and names made of content.
 
-A directory below the cache either is complete or does not exist: it is built under a temporary name and renamed. What is built from
-sources of this repository carries the hash of those sources in its name, so a change makes a new one and never alters one in use.
+A directory below the cache either is complete or does not exist: it is built under a temporary name and renamed.
+What is built from sources of this repository carries the hash of those sources in its name, so a change makes a new
+one and never alters one in use.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def locked() -> Iterator[None]:
 
 @contextmanager
 def making(target: Path) -> Iterator[Path]:
-    """A scratch directory that becomes ``target`` if the block succeeds, and vanishes if it raises. Call with the lock held."""
+    """A scratch directory that becomes ``target`` if the block succeeds, else vanishes. Call with the lock held."""
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

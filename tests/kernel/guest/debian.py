@@ -1,11 +1,13 @@
 """Debian's kernel for guests: which one, and its parts unpacked from the packages without installing any.
 
-The packages' versions are never pinned, since old ones leave the archive: the name comes from ``linux-image-amd64`` at run time. If apt does not
-know it or cannot fetch it, the newest kernel that the cache has is used, so a warm cache needs no network.
+The packages' versions are never pinned, since old ones leave the archive: the name comes from ``linux-image-amd64`` at
+run time. If apt does not know it or cannot fetch it, the newest kernel that the cache has is used, so a warm cache
+needs no network.
 """
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import shutil
@@ -108,8 +110,6 @@ def _download(packages: Packages, into: Path) -> None:
 
 def _decompressed(vmlinuz: bytes) -> bytes:
     """The ELF kernel inside a bzImage: qemu starts it directly (PVH), which halves the time of a boot."""
-    import lzma
-
     start = vmlinuz.find(b"\xfd7zXZ\x00")
     if start < 0:
         raise RuntimeError("no xz data in vmlinuz: this kernel is compressed in another way")
@@ -127,7 +127,7 @@ def _keep_kernel(root: Path, packages: Packages, target: Path) -> None:
 
 
 def _keep_headers(root: Path, packages: Packages, target: Path) -> None:
-    """Headers and kbuild in their own relation to each other. One Makefile names /usr/src; there it is made relative."""
+    """Headers and kbuild, where they are to each other. One Makefile names /usr/src; that is made relative."""
     (target / "usr/lib").mkdir(parents=True)
     shutil.move(root / "usr/src", target / "usr/src")
     shutil.move(root / "usr/lib" / packages.kbuild, target / "usr/lib" / packages.kbuild)

@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from tests.kernel.guest.errors import GuestError
@@ -23,7 +23,7 @@ ANSWER_SECONDS = 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One request. ``begun`` is the guest's process id, ``ended`` its exit status: 0-255, or minus the signal that ended it."""
+    """One request. ``begun`` is its process id in the guest, ``ended`` its status, or minus the signal that ended it."""
 
     id: int
     begun: Future[int] = field(default_factory=Future)
@@ -82,38 +82,36 @@ class Doorbell:
         """Answer everything that is open, and all that comes, with ``why``."""
         with self._lock:
             self._lost = self._lost or why
-            calls, self._calls = list(self._calls.values()), {}
-        for call in calls:
-            for answer in (call.begun, call.ended):
-                try:
-                    answer.set_exception(GuestError(self._lost))
-                except InvalidStateError:
-                    continue  # answered before
+            for call in self._calls.values():
+                for answer in (call.begun, call.ended):
+                    if not answer.done():
+                        answer.set_exception(GuestError(self._lost))
+            self._calls.clear()
 
     def _listen(self) -> None:
+        what = "the guest is gone"
         try:
             with self._end.makefile("r", encoding="ascii", newline="\n") as answers:
                 for line in answers:
                     self._take(line)
         except (OSError, ValueError) as error:
-            self.close(f"the guest's doorbell broke ({error}); {self._explain()}")
-        else:
-            self.close(f"the guest is gone; {self._explain()}")
+            what = f"the guest's doorbell broke ({error})"
+        if self._lost is None:
+            self.close(f"{what}; {self._explain()}")
 
     def _take(self, line: str) -> None:
         number, word, value = line.split()
         with self._lock:
             call = self._calls.get(int(number))
-            if word == "ended":
-                self._calls.pop(int(number), None)
-        if call is None:
-            return
-        if word == "begun":
-            call.begun.set_result(int(value))
-        else:
-            if not call.begun.done():
-                call.begun.set_result(0)
-            call.ended.set_result(os.waitstatus_to_exitcode(int(value)))
+            if call is None:
+                return  # close() has answered it
+            if word == "begun":
+                call.begun.set_result(int(value))
+            else:
+                del self._calls[call.id]
+                if not call.begun.done():
+                    call.begun.set_result(0)  # it ended without a process of its own
+                call.ended.set_result(os.waitstatus_to_exitcode(int(value)))
 
 
 def _encoded(argument: str | bytes) -> bytes:

@@ -1,10 +1,10 @@
-"""What can go wrong with a guest. A file operation that the guest's kernel refuses is an ``OSError`` with its errno instead."""
+"""What can go wrong with a guest. What the guest's kernel refuses is an ``OSError`` with its errno instead."""
 
 from __future__ import annotations
 
 
 class GuestError(RuntimeError):
-    """The guest cannot be used: it did not boot, died, was powered off, or does not answer. Says why, with the console's end."""
+    """The guest cannot be used: it did not boot, died, is off, or does not answer. Has the end of its console."""
 
 
 class CommandError(RuntimeError):
@@ -12,4 +12,4 @@ class CommandError(RuntimeError):
 
 
 class CommandTimeoutError(TimeoutError):
-    """A command or file operation took longer than allowed. It was sent SIGKILL, which does not end a blocked system call."""
+    """A command or file operation took too long. It was sent SIGKILL, which does not end a blocked system call."""

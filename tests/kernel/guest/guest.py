@@ -1,23 +1,23 @@
 """A guest: one emulated machine with Debian's kernel and real mediated devices, which stands for one node of a cluster.
 
-Its root is the host's root, read-only, with the guest's own changes in its memory: the checkout, its ``.venv`` and the cache are there at the same
-paths as on the host, as they were when the guest first looked (a file that the host changes later may look stale). One directory, ``share``, is
-writable, at the same path on both sides and always current; what must outlive the guest's power (a journal) belongs there.
-The host's loopback is at 10.0.2.2.
+Its root is the host's root, read-only, with the guest's own changes in its memory: the checkout, its ``.venv`` and the
+cache are there at the same paths as on the host, as they were when the guest first looked (a file that the host changes
+later may look stale). One directory, ``share``, is writable, at the same path on both sides and always current; what
+must outlive the guest's power, such as a journal, belongs there. The host's loopback is at 10.0.2.2.
 
     with Guest.boot(directory, name="a", modules=["mtty", "gfx parents=2"]) as guest:
         guest.write("/sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/create", uuid)
 
-Commands that are one string run in busybox's shell with its own tools, because starting any other program takes a hundred times as long here.
+Commands that are one string run in busybox's shell with its own tools, because starting anything else takes long here.
 All methods may be called from any thread, and all have deadlines.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import shlex
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +34,7 @@ from tests.kernel.guest.qemu import Machine, Qemu
 BOOT_SECONDS = 90
 """A boot takes 4 s alone on an idle host, 15 when four start at once on two cores."""
 
+DUMP = Path(__file__).resolve().parent.parent / "trees" / "dump.py"
 HOST = "10.0.2.2"
 """The host's loopback as a guest sees it."""
 
@@ -50,7 +51,6 @@ class Guest:
         self._files.mkdir(parents=True, exist_ok=True)
         self._images = images
         self._machine = Machine(images=images, share=self.share, console=self.directory / "console.log", memory=memory)
-        self._logs = itertools.count(1)
         self._qemu: Qemu | None = None
         self._doorbell: Doorbell | None = None
 
@@ -60,8 +60,8 @@ class Guest:
     ) -> Self:
         """Boot a guest and load ``modules``, each a name and its parameters as for modprobe (``gfx parents=2``).
 
-        ``directory`` gets the share and the console's log. ``memory`` is in MiB. Raises GuestError if it does not come up,
-        OSError if a module cannot be loaded.
+        ``directory`` gets the share and the console's log. ``memory`` is in MiB. Raises GuestError if it does not come
+        up, OSError if a module cannot be loaded.
         """
         guest = cls(directory, name=name, modules=modules, images=images or prepare(), memory=memory)
         guest._start()
@@ -83,6 +83,8 @@ class Guest:
     # Power and wires
 
     def _start(self) -> None:
+        for leftover in self._files.iterdir():
+            leftover.unlink()  # of an earlier boot, whose numbers begin again
         settings = {"share": self.guest_share, "inside": str(self._images.inside), "name": self.name}
         lines = "".join(f"{key}={shlex.quote(value)}\n" for key, value in settings.items())
         (self._files / "boot.env").write_text(lines)
@@ -108,7 +110,7 @@ class Guest:
             self._qemu = None
 
     def reboot(self) -> None:
-        """Pull the plug and boot again: a new boot id, the same modules as at first, and of all files only the share's."""
+        """Pull the plug and boot again: a new boot id, the modules given to :meth:`boot`, and the share's files."""
         self.power_off()
         self._start()
 
@@ -121,7 +123,7 @@ class Guest:
         self._running().monitor("stop")
 
     def thaw(self) -> None:
-        """Let it go on. Its wall clock is set right, as a real machine's would be; its monotonic clock has lost the time."""
+        """Let it go on. Its wall clock is set right, as a real machine's would be; its monotonic clock stood still."""
         self._running().monitor("cont")
         self._set_clock()
 
@@ -143,8 +145,8 @@ class Guest:
     def run(self, command: str | Sequence[str], *, timeout: float = 60, check: bool = True) -> Result:
         """Run a command to its end, in the share's directory; see the module for which programs a string reaches.
 
-        Raises CommandError for another status than 0 unless ``check`` is false, CommandTimeoutError after ``timeout`` seconds
-        (it is killed then), GuestError if the guest is gone or hangs.
+        Raises CommandError for another status than 0 unless ``check`` is false, CommandTimeoutError after ``timeout``
+        seconds (it is killed then), GuestError if the guest is gone or hangs.
         """
         bell, call = self._bell(), self._bell().reserve()
         out, err = f"{call.id}.out", f"{call.id}.err"
@@ -160,15 +162,23 @@ class Guest:
         return result
 
     def start(self, command: str | Sequence[str], name: str) -> Process:
-        """Start a command that stays; its log is ``<share>/<name>.log``, or ``<name>.<n>.log`` if that exists already."""
+        """Start a command that stays; its log is ``<share>/<name>.log``, or ``<name>.<n>.log`` if that exists."""
         bell, call = self._bell(), self._bell().reserve()
-        log = self.share / f"{name}.log"
-        while log.exists():
-            log = self.share / f"{name}.{next(self._logs)}.log"
-        log.touch()
+        log = self._new_log(name)
         bell.ask(call, "run", log.name, log.name, *_arguments(command))
         pid = bell.wait(call.begun, ANSWER_SECONDS)
         return Process(name=name, pid=pid, log_file=log, call=call, doorbell=bell)
+
+    def _new_log(self, name: str) -> Path:
+        log, number = self.share / f"{name}.log", 1
+        while True:
+            try:
+                log.touch(exist_ok=False)
+            except FileExistsError:
+                number += 1
+                log = self.share / f"{name}.{number}.log"
+            else:
+                return log
 
     def hold(self, uuid: str) -> Process:
         """Open the VFIO device of an mdev as a virtual machine monitor does, until the process is killed.
@@ -180,7 +190,7 @@ class Guest:
         return process
 
     def uevents(self) -> Process:
-        """Listen to kernel uevents from now on; the log has one line for each: action, device path, and all its variables."""
+        """Listen to kernel uevents from now on; the log has a line for each: action, device path and all variables."""
         process = self.start([str(self._images.inside), "uevents"], "uevents")
         process.wait_for("listening\n", timeout=20)
         return process
@@ -188,6 +198,10 @@ class Guest:
     def dmesg(self) -> str:
         """The kernel's log."""
         return self.run("dmesg").stdout
+
+    def dump_tree(self) -> str:
+        """What the guest's sysfs says about mediated devices, by a script that knows nothing of our agent."""
+        return self.run([sys.executable, "-I", "-S", "-B", str(DUMP)]).stdout
 
     # Files, one system call each
 
@@ -204,13 +218,19 @@ class Guest:
         return _text(data)
 
     def write(self, path: str, data: str | bytes, *, timeout: float = 20) -> None:
-        """One write of the whole value into an existing file. Raises OSError with the guest's errno, CommandTimeoutError if it blocks."""
+        """One write of the whole value into an existing file.
+
+        Raises OSError with the guest's errno, CommandTimeoutError if it blocks.
+        """
         bell, call = self._bell(), self._bell().reserve()
         bell.ask(call, "write", path, data if isinstance(data, bytes) else data.encode())
         self._refuse(self._finish(call, timeout, what=f"writing {path}"), path)
 
     def modprobe(self, spec: str) -> None:
-        """Load a module: its name and parameters. Raises OSError with the guest's errno, ValueError for a name that there is not."""
+        """Load a module: its name and parameters.
+
+        Raises OSError with the guest's errno, ValueError for a name that there is not.
+        """
         name, _, parameters = spec.strip().partition(" ")
         module = self._images.modules.get(name)
         if module is None:

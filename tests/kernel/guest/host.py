@@ -1,4 +1,4 @@
-"""What the host must have, and getting it where that is possible: Debian's packages, when we are root and there is apt."""
+"""What the host must have, and getting it where that is possible: Debian's packages, for root, where there is apt."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def command(arguments: Sequence[str | Path], *, cwd: Path | None = None, stdin: 
         cwd=cwd,
         input=stdin,
         text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         env={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
         check=False,
     )
@@ -79,8 +78,8 @@ def need(programs: dict[str, str], libraries: dict[str, str] | None = None) -> N
     names = " ".join(packages)
     if shutil.which("apt-get") is None:
         raise HostLacksError(
-            f"guests need the Debian packages {names} (or what provides the same programs) and there is no apt-get here; "
-            "everything that runs without guests (make test's unit and API suites, make demo NODES=simulated) still works"
+            f"guests need the Debian packages {names} (or what has the same programs) and there is no apt-get here; "
+            "everything that runs without guests still works"
         )
     if os.geteuid() != 0:
         raise HostLacksError(

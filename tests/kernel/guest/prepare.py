@@ -66,7 +66,7 @@ def _inside() -> Path:
 
 
 def _initrd(kernel: Path) -> Path:
-    """The initial memory file system: busybox, ``inside/boot.sh`` as /init, and the modules that reach the host's root."""
+    """The initial memory file system: busybox, ``inside/boot.sh`` as /init, and the modules that all guests have."""
     script = INSIDE / "boot.sh"
     target = kernel / f"initrd-{cache.content_hash([script, busybox()], *BASE_MODULES)}"
     if not target.exists():

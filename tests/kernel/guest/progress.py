@@ -15,7 +15,7 @@ def say(message: str) -> None:
 
 @contextmanager
 def step(what: str, *, usually: str) -> Iterator[None]:
-    """Announce ``what`` and its usual duration, and say at the end how long it took. A failure is not announced: it raises."""
+    """Announce ``what`` and its usual duration, and say at the end how long it took. A failure just raises."""
     say(f"{what} (usually {usually}) ...")
     begun = time.monotonic()
     yield

@@ -1,7 +1,7 @@
 """One qemu process: its command line, its life, and its monitor.
 
-Always emulated (``-accel tcg``): /dev/kvm may be there and yet hang a stock kernel. Doorbell and monitor are socket pairs that qemu inherits, so no
-socket has a name, and two guests never meet.
+Always emulated (``-accel tcg``): /dev/kvm may be there and yet hang a stock kernel. Doorbell and monitor are socket
+pairs that qemu inherits, so no socket has a name, and two guests never meet.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _launcher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qemu-launcher"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """``memory`` in MiB. ``share`` is the one host directory that the guest can write to; ``console`` gets what the kernel prints."""
+    """``memory`` in MiB; ``share`` is the one host directory that it can write to; ``console`` is the kernel's."""
 
     images: Images
     share: Path
@@ -68,6 +68,12 @@ def command_line(machine: Machine, *, doorbell: int, monitor: int) -> list[str]:
     ]
 
 
+def _start(arguments: list[str], descriptors: tuple[int, int], console: Path) -> subprocess.Popen[bytes]:
+    """Start qemu; what it says itself goes to the console's file too."""
+    with console.open("ab") as log:
+        return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=descriptors)
+
+
 class Qemu:
     """A running machine. It ends with this process, however that ends."""
 
@@ -77,15 +83,8 @@ class Qemu:
         self._monitor, monitor = socket.socketpair()
         with bell, monitor:
             arguments = command_line(machine, doorbell=bell.fileno(), monitor=monitor.fileno())
-            self._process = _launcher.submit(
-                lambda: subprocess.Popen(
-                    arguments,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=machine.console.open("ab"),
-                    pass_fds=(bell.fileno(), monitor.fileno()),
-                )
-            ).result()
+            descriptors = (bell.fileno(), monitor.fileno())
+            self._process = _launcher.submit(_start, arguments, descriptors, machine.console).result()
         self._monitor.settimeout(20)
         self._answers = self._monitor.makefile("rb")
         self._lock = threading.Lock()
