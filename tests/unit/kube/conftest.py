@@ -21,8 +21,11 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(handler: Handler, token: str | TokenFile | None = None) -> Client:
+            async def answer(request: web.Request) -> web.StreamResponse:
+                return await handler(request)
+
             app = web.Application()
-            app.router.add_route("*", "/{path:.*}", handler)
+            app.router.add_route("*", "/{path:.*}", answer)
             server = TestServer(app)
             await server.start_server(shutdown_timeout=0.1)
             stack.push_async_callback(server.close)

@@ -90,7 +90,7 @@ async def test_a_refusal_says_what_kind_it_is(serve: Serve, code: int, reason: s
         return web.json_response(status(code, reason, "because"), status=code)
 
     client = await serve(handler)
-    with pytest.raises(ApiError, match="GET /api/v1/nodes/n1.*because") as caught:
+    with pytest.raises(ApiError, match=r"GET /api/v1/nodes/n1.*because") as caught:
         await client.send(GET)
     kinds = ["unauthorized", "forbidden", "not_found", "conflict", "already_exists", "gone", "invalid", "too_many"]
     assert {kind for kind in kinds if getattr(caught.value, kind)} == true
@@ -121,7 +121,7 @@ async def test_a_page_of_html_is_no_answer_of_the_api_server(serve: Serve) -> No
         return web.Response(text="<h1>please log in</h1>")
 
     client = await serve(handler)
-    with pytest.raises(Unreachable, match="no JSON object.*please log in"):
+    with pytest.raises(Unreachable, match=r"no JSON object.*please log in"):
         await client.send(GET)
 
 
