@@ -26,7 +26,9 @@ class Findings:
 class Backend(Protocol):
     """One kind of device, e.g. mediated devices."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """``spec.backend`` of its DeviceProfiles."""
 
     def discover(self, port: Port) -> Findings:
         """Everything of this kind on the node. An attribute that cannot be read is told in the result, not raised.

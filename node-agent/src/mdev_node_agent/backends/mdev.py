@@ -201,6 +201,9 @@ def _parent(port: Port, directory: Directory, name: str) -> tuple[Parent, list[s
     offers = []
     with directory.open(TYPES) as types:
         for type_id in types.list():
+            if not _is_utf8(type_id):
+                told.append(_not_shown(f"{path}/{TYPES}", ascii(type_id), f"the name {type_id!a} is not UTF-8"))
+                continue
             try:
                 with types.open(type_id) as type_directory:
                     offers.append(_offer(type_directory, f"{path}/{TYPES}/{type_id}", type_id, driver, hardware))
@@ -301,6 +304,11 @@ def _leaving(port: Port, homes: Mapping[str, str], on_bus: list[str]) -> list[Un
             why = "not on the mdev bus: its removal waits for whoever has it open, or it is just being created"
             told.append(_not_shown(f"{path}/{name}", name, why))
     return told
+
+
+def _is_utf8(name: str) -> bool:
+    """Could the name stand in an API object?"""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _is_uuid(name: str) -> bool:

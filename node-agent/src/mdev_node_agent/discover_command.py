@@ -1,0 +1,223 @@
+"""What ``mdev-node-agent discover`` prints: everything this node's kernel says, without any cluster.
+
+The document has the words of the API: values are canonical text beside their type, a profile stands once under its
+name however many parents offer it, and what could not be read stands with its reason next to where it belongs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdev_api.hashing import profile_name
+from mdev_node_agent.backends.mdev import MdevBackend
+from mdev_node_agent.discovery import observe
+from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
+from mdev_node_agent.sysfs.attribute import reason
+from mdev_node_agent.sysfs.host import HostPort
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_WIDE = 200
+_NO_DEVICES = "no mediated devices: no driver has registered a parent in class/mdev_bus\n"
+
+
+class Format(StrEnum):
+    """How to print it."""
+
+    JSON = "json"
+    YAML = "yaml"
+    TABLE = "table"
+
+
+class UnusableRootError(Exception):
+    """There is no sysfs where it was said to be; the message says what is there and what to do."""
+
+
+def discover(sysfs: Path, output: Format, *, width: int | None = None) -> str:
+    """What is there, as text. ``width``: columns of the terminal; None: nobody will wrap it. UnusableRootError."""
+    observation = observe(_port(sysfs), [MdevBackend()])
+    if output is Format.TABLE:
+        return as_table(observation, width or _WIDE)
+    document = as_document(observation)
+    if output is Format.JSON:
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    import yaml
+
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def as_document(observation: Observation) -> dict[str, Any]:
+    """The observation as JSON types; members without content are absent."""
+    specs = {(parent.name, offer.type): offer.profile for parent in observation.parents for offer in parent.offers}
+    profiles = {profile_name(spec): spec for spec in specs.values()}
+    return _present(
+        bootID=observation.boot_id,
+        parents=[_parent(parent) for parent in observation.parents],
+        instances=[
+            _instance(instance, specs.get((instance.parent, instance.type))) for instance in observation.instances
+        ],
+        profiles=[{"name": name, "spec": dict(spec)} for name, spec in sorted(profiles.items())],
+        unreadable=_told(observation.unreadable),
+    )
+
+
+def as_table(observation: Observation, width: int) -> str:
+    """The observation for people: offers, parameters, instances, and what could not be read."""
+    from rich.console import Console
+
+    text = StringIO()
+    console = Console(file=text, width=width, color_system=None, highlight=False, markup=False, emoji=False)
+    if not observation.parents:
+        text.write(_NO_DEVICES)
+    for table in (_offers(observation), _parameters(observation), _instances(observation), _failures(observation)):
+        if table.row_count:
+            console.print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def _port(sysfs: Path) -> HostPort:
+    port = HostPort(root=sysfs)
+    try:
+        with port.open("") as root:
+            missing = [name for name in ("bus", "class") if name not in root.list()]
+        port.boot_id()
+    except OSError as error:
+        raise UnusableRootError(
+            f"cannot read the kernel below {sysfs}: {reason(error)}; --sysfs says where sysfs is mounted"
+        ) from None
+    if missing:
+        raise UnusableRootError(
+            f"{sysfs} is no sysfs: it has no directory {' and no '.join(missing)}; --sysfs says where sysfs is mounted"
+        )
+    return port
+
+
+def _parent(parent: Parent) -> dict[str, Any]:
+    return _present(
+        name=parent.name,
+        driver=parent.driver,
+        numaNode=parent.numa_node,
+        offers=[_offer(offer) for offer in parent.offers],
+        unreadable=_told(parent.unreadable),
+    )
+
+
+def _offer(offer: Offer) -> dict[str, Any]:
+    published = offer.profile.get("published", {})
+    return _present(
+        type=offer.type,
+        name=offer.profile["type"].get("name"),
+        profile=profile_name(offer.profile),
+        available=offer.available,
+        model=published.get("model"),
+        parameters=published.get("parameters"),
+        schemaError=published.get("schemaError"),
+        unreadable=_told(offer.unreadable),
+    )
+
+
+def _instance(instance: Instance, spec: Mapping[str, Any] | None) -> dict[str, Any]:
+    published = (spec or {}).get("published", {})
+    types = {parameter["name"]: parameter.get("type") for parameter in published.get("parameters", [])}
+    return _present(
+        id=instance.id,
+        parent=instance.parent,
+        type=instance.type,
+        profile=None if spec is None else profile_name(spec),
+        model=published.get("model"),
+        values=[{"name": name, "type": types[name], "value": value} for name, value in instance.values.items()],
+        attributes=dict(instance.attributes),
+        vfioGroup=instance.vfio_group,
+        vfioDevice=instance.vfio_device,
+        unreadable=_told(instance.unreadable),
+    )
+
+
+def _told(unreadable: Iterable[Unreadable]) -> list[dict[str, str]]:
+    return [_present(name=u.name, path=u.path, errno=u.errno, message=u.message) for u in unreadable]
+
+
+def _present(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value not in (None, "", [], {})}
+
+
+def _offers(observation: Observation) -> Table:
+    rows = [
+        (
+            parent.name,
+            parent.driver,
+            offer.type,
+            offer.profile["type"].get("name", ""),
+            "?" if offer.available is None else str(offer.available),
+            _model(offer.profile),
+        )
+        for parent in observation.parents
+        for offer in parent.offers
+    ]
+    return _table("Offers", ("PARENT", "DRIVER", "TYPE", "NAME", "FREE", "MODEL"), rows)
+
+
+def _parameters(observation: Observation) -> Table:
+    """One row for each parameter of each type: parents that offer the same have it once."""
+    rows = {
+        (
+            offer.type,
+            parameter["name"],
+            parameter.get("type", "?"),
+            parameter.get("initValue", "?"),
+            parameter.get("offValue", "-"),
+            _allowed(parameter),
+            parameter.get("schemaError", ""),
+        ): None
+        for parent in observation.parents
+        for offer in parent.offers
+        for parameter in offer.profile.get("published", {}).get("parameters", [])
+    }
+    return _table("Parameters", ("TYPE", "PARAMETER", "IS", "INIT", "OFF", "ALLOWED", "FAULT"), list(rows))
+
+
+def _instances(observation: Observation) -> Table:
+    rows = [
+        (i.id, i.parent, i.type, ", ".join(f"{k}={v}" for k, v in {**i.values, **i.attributes}.items()))
+        for i in observation.instances
+    ]
+    return _table("Instances", ("INSTANCE", "PARENT", "TYPE", "VALUES"), rows)
+
+
+def _failures(observation: Observation) -> Table:
+    told = [*observation.unreadable]
+    for parent in observation.parents:
+        told += [*parent.unreadable, *(u for offer in parent.offers for u in offer.unreadable)]
+    told += [u for instance in observation.instances for u in instance.unreadable]
+    return _table("Not readable", ("NAME", "WHY"), [(u.name, u.message) for u in told])
+
+
+def _model(profile: Mapping[str, Any]) -> str:
+    published = profile.get("published")
+    if published is None:
+        return "- (the driver publishes none)"
+    return str(published.get("model") or f"? ({published.get('schemaError')})")
+
+
+def _allowed(parameter: Mapping[str, Any]) -> str:
+    if "allowedValues" not in parameter:
+        return "any"
+    return (", " if parameter.get("type") == "str" else " ").join(parameter["allowedValues"])
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
