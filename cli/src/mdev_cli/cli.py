@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from mdev_api.migration_info import UnusableError
 
+from mdev_api.migration_info import UnusableError
 from mdev_cli.check import EXIT_CODES, EXIT_UNUSABLE, check
 from mdev_cli.output import Format, as_json, as_table
 

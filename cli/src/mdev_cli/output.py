@@ -7,12 +7,12 @@ import json
 from collections.abc import Sequence
 from enum import StrEnum
 
-from mdev_api.engine.metadata import Verdict
-from mdev_api.values import quoted, to_json
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mdev_api.engine.metadata import Verdict
+from mdev_api.values import quoted, to_json
 from mdev_cli.check import Checked
 
 _COLOURS = {Verdict.COMPATIBLE: "green", Verdict.INCOMPATIBLE: "red", Verdict.UNKNOWN: "yellow"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+
 from mdev_api.engine.metadata import Allowed, Metadata, Parameter, Source, SourceParameter, ValueType
 from mdev_api.values import allows
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mdev_api.engine import plan as plan_module
 from mdev_api.engine.metadata import Answer, Metadata, Parameter, Source
 from mdev_api.engine.openings import Opening
 from mdev_api.engine.plan import flexibility, rank
-
 from tests.unit.engine.build import BOOL, STR, broken, has, offer, source, takes
 from tests.unit.engine.strategies import metadata, same_model_pairs
 
@@ -189,14 +189,14 @@ def openings_of(draw: st.DrawFn) -> tuple[Source, list[Opening]]:
 
 
 @given(openings_of(), st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_the_order_of_openings_never_matters(asked: tuple[Source, list[Opening]], data: st.DataObject) -> None:
     here, openings = asked
     assert rank(here, data.draw(st.permutations(openings)), "t1") == rank(here, openings, "t1")
 
 
 @given(openings_of())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_every_opening_is_told_once(asked: tuple[Source, list[Opening]]) -> None:
     here, openings = asked
     result = rank(here, openings)
@@ -205,7 +205,7 @@ def test_every_opening_is_told_once(asked: tuple[Source, list[Opening]]) -> None
 
 
 @given(openings_of())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_removing_the_best_leaves_the_others_in_their_order(asked: tuple[Source, list[Opening]]) -> None:
     here, openings = asked
     best, *others = [c.opening for c in rank(here, openings).candidates] or [None]

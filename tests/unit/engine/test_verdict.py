@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from mdev_api.engine.metadata import Metadata, Parameter, Source, SourceParameter, Verdict, Write
 from mdev_api.engine.verdict import compare
-
 from tests.unit.engine.build import BOOL, INT, STR, broken, found, has, offer, source, takes
 
 COMPATIBLE, INCOMPATIBLE, UNKNOWN = Verdict.COMPATIBLE, Verdict.INCOMPATIBLE, Verdict.UNKNOWN

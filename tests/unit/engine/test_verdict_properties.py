@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mdev_api.engine.metadata import Allowed, Metadata, Source, Verdict
 from mdev_api.engine.verdict import compare, initial_values, verdict_of
-
 from tests.unit.engine.strategies import VALUES, metadata, own_instances, same_model_pairs, sources
 
 WORSE = {Verdict.COMPATIBLE: 0, Verdict.UNKNOWN: 1, Verdict.INCOMPATIBLE: 2}
 PAIRS = same_model_pairs() | st.tuples(sources(), metadata())
 
 
+@settings(deadline=None)
 @given(own_instances())
 def test_an_instance_can_move_to_its_own_offer(pair: tuple[Source, Metadata]) -> None:
     source, offer = pair
@@ -23,6 +24,7 @@ def test_an_instance_can_move_to_its_own_offer(pair: tuple[Source, Metadata]) ->
     assert answer.desired == {p.name: p.value for p in source.parameters}
 
 
+@settings(deadline=None)
 @given(PAIRS, st.data())
 def test_one_more_allowed_value_never_makes_it_worse(pair: tuple[Source, Metadata], data: st.DataObject) -> None:
     source, offer = pair
@@ -38,6 +40,7 @@ def test_one_more_allowed_value_never_makes_it_worse(pair: tuple[Source, Metadat
     assert set(after.reasons) <= set(before.reasons)
 
 
+@settings(deadline=None)
 @given(PAIRS, st.data())
 def test_no_order_of_input_matters(pair: tuple[Source, Metadata], data: st.DataObject) -> None:
     source, offer = pair
@@ -54,6 +57,7 @@ def test_no_order_of_input_matters(pair: tuple[Source, Metadata], data: st.DataO
     assert [w.parameter for w in other.writes] == sorted((w.parameter for w in other.writes), key=position.__getitem__)
 
 
+@settings(deadline=None)
 @given(same_model_pairs(), st.data())
 def test_the_writes_turn_any_instance_into_exactly_what_is_desired(
     pair: tuple[Source, Metadata], data: st.DataObject
@@ -69,6 +73,7 @@ def test_the_writes_turn_any_instance_into_exactly_what_is_desired(
         assert all(current[write.parameter] != write.value for write in answer.writes)
 
 
+@settings(deadline=None)
 @given(same_model_pairs())
 def test_what_the_guest_sees_is_reproduced(pair: tuple[Source, Metadata]) -> None:
     source, offer = pair
@@ -83,6 +88,7 @@ def test_what_the_guest_sees_is_reproduced(pair: tuple[Source, Metadata]) -> Non
         assert here[name].value == here[name].off
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_reasons_are_unique_and_make_the_verdict(pair: tuple[Source, Metadata]) -> None:
     answer = compare(*pair)
@@ -91,6 +97,7 @@ def test_reasons_are_unique_and_make_the_verdict(pair: tuple[Source, Metadata]) 
     assert answer.verdict is Verdict.COMPATIBLE or (answer.desired, answer.writes) == ({}, ())
 
 
+@settings(deadline=None)
 @given(st.tuples(sources(), metadata()))
 def test_no_model_and_another_model_stand_alone(pair: tuple[Source, Metadata]) -> None:
     codes = [str(reason.code) for reason in compare(*pair).reasons]

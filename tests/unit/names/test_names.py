@@ -5,8 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mdev_api.names import model_name_fault, parameter_name_fault
 
 
@@ -54,11 +55,13 @@ def test_an_illegal_model_name_has_a_fault(name: str) -> None:
     assert model_name_fault(name) is not None
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(), min_size=1))
 def test_a_model_name_is_legal_iff_no_character_is_of_category_c_or_z(name: str) -> None:
     assert (model_name_fault(name) is None) == all(unicodedata.category(c)[0] not in "CZ" for c in name)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_a_fault_is_one_printable_line(name: str) -> None:
     for fault in (parameter_name_fault(name), model_name_fault(name)):

@@ -7,8 +7,9 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mdev_api.engine.metadata import Allowed, ValueType
 from mdev_api.values import (
     MAX_TEXT_BYTES,
@@ -145,6 +146,7 @@ def test_a_json_str_is_a_string_only(value: object) -> None:
         from_json(STR, value)
 
 
+@settings(deadline=None)
 @given(TYPED)
 def test_a_value_survives_json_text_and_sysfs(typed: tuple[ValueType, bool | int | str]) -> None:
     value_type, value = typed
@@ -155,6 +157,7 @@ def test_a_value_survives_json_text_and_sysfs(typed: tuple[ValueType, bool | int
     assert from_sysfs(value_type, text + "\n") == text
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ValueType), st.text(max_size=20))
 def test_canonical_text_is_unique_per_typed_value(value_type: ValueType, text: str) -> None:
     for parse in (from_text, from_sysfs):
@@ -166,6 +169,7 @@ def test_canonical_text_is_unique_per_typed_value(value_type: ValueType, text: s
             assert from_json(value_type, to_json(value_type, canonical)) == canonical
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=10**1500))
 def test_number_reads_what_str_writes(value: int) -> None:
     assert number(str(value)) == value
@@ -266,6 +270,7 @@ def test_a_range_beyond_every_value_allows_none() -> None:
     assert not allows(allowed, INT, "9" * 4095)
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.booleans(), st.lists(st.none())))
 def test_what_a_message_shows_is_one_short_printable_line(value: object) -> None:
     text = shown(value)
@@ -277,6 +282,7 @@ def test_a_long_value_is_shortened_in_the_middle() -> None:
     assert shown("a" * 50 + "b" * 50) == f'"{"a" * 30}"..."{"b" * 30}" (100 characters)'
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner)))
 def test_no_json_breaks_the_parsers(value: object) -> None:
     for value_type in ValueType:
