@@ -62,18 +62,16 @@ def spawn(
     return _forker.submit(_spawn, name, command, log, variables).result()
 
 
-def stop(process: Process, *, patience: float = 0.0) -> bool:
-    """End the process and its group; return whether it was running.
+def stop(process: Process) -> bool:
+    """Kill the process and its group, and return whether it was running.
 
-    With ``patience`` it gets SIGTERM and so many seconds first. Raises TimeoutError if it survives SIGKILL by 10 s.
+    It gets no chance to end in good order: an API server takes a minute for that while a watch is open, and nothing
+    that it or etcd would save is wanted. Raises TimeoutError if it survives SIGKILL by 10 s.
     """
     if not process.alive:
         return False
-    if patience > 0:
-        _signal_group(process.pid, signal.SIGTERM)
-        with suppress(TimeoutError):
-            wait_until(lambda: not process.alive, timeout=patience, what=f"{process.name} to end on SIGTERM")
-    _signal_group(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     wait_until(lambda: not process.alive, timeout=10, what=f"{process.name} ({process.pid}) to end", interval=0.01)
     return True
 
@@ -92,11 +90,6 @@ def _spawn(name: str, command: list[str], log: Path, variables: dict[str, str]) 
         setsid=True,
     )
     return Process(name=name, pid=pid, born=_born(pid) or 0, log=log)
-
-
-def _signal_group(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(pid, number)
 
 
 def _reap(pid: int) -> None:

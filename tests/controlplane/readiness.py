@@ -23,13 +23,19 @@ class PortTakenError(StartError):
     """Another program bound the port between its choice and its use: choose again."""
 
 
-def wait_ready(process: Process, url: str, *, authority: Path | None = None, timeout: float) -> None:
+def wait_ready(
+    process: Process, url: str, *, authority: Path | None = None, user: Path | None = None, timeout: float
+) -> None:
     """Return when ``url`` answers 200; the server's certificate must be signed by ``authority``.
+
+    ``user`` is a file with a client certificate and its key, where anonymous may not ask.
 
     Raises PortTakenError if the process ended because its port was taken, StartError if it ended otherwise or was not
     ready after ``timeout`` seconds.
     """
     context = ssl.create_default_context(cafile=str(authority)) if authority else None
+    if context is not None and user is not None:
+        context.load_cert_chain(user)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     deadline = time.monotonic() + timeout
     while True:
