@@ -1,0 +1,46 @@
+# Everything sets itself up: what is missing is installed or built once, with progress, into .venv and a cache
+# ($MDEV_CACHE, default ~/.cache/mdev-operator); a second run starts in seconds.
+
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+NODES ?= guests
+SUITES ?=
+
+.PHONY: help demo test lint controlplane controlplane-down manifests lock clean
+
+help:
+	@echo "make demo [NODES=simulated] [BREAK=preparer]   the main job, end to end, on real parts"
+	@echo "make test [SUITES='unit api kernel']           every test, each suite within its time budget"
+	@echo "make lint                                      ruff, mypy, import-linter"
+	@echo "make controlplane / controlplane-down          leave a real control plane running / end it"
+	@echo "make manifests                                 generate crds/*.yaml from the kinds"
+	@echo "make lock                                      pin the dependencies again"
+
+$(READY): requirements.lock $(wildcard */pyproject.toml)
+	@bash tests/setup/venv.sh
+
+demo: $(READY)
+	@$(PYTHON) -m demo --nodes $(NODES) $(if $(BREAK),--break $(BREAK))
+
+test: $(READY)
+	@$(PYTHON) -m tests.suites $(SUITES)
+
+lint: $(READY)
+	@$(PYTHON) -m tests.suites lint
+
+controlplane: $(READY)
+	@$(PYTHON) -m tests.controlplane up
+
+controlplane-down: $(READY)
+	@$(PYTHON) -m tests.controlplane down
+
+manifests: $(READY)
+	@$(PYTHON) -m mdev_api.manifests.cli crds
+
+lock: $(READY)
+	@$(PYTHON) -m uv pip compile requirements.in --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --output-file requirements.lock
+
+clean:
+	rm -rf .venv .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
