@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+
 from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import Credentials, TokenFile
 

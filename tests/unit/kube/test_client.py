@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
+
 from mdev_api.kube import client as client_module
 from mdev_api.kube import requests
 from mdev_api.kube.client import ApiError, Client, Unreachable
 from mdev_api.kube.credentials import Credentials, TokenFile
 from mdev_api.kube.resources import NODES
-
 from tests.unit.kube.conftest import Serve
 
 GET = requests.get(NODES, "n1")
@@ -189,12 +190,18 @@ async def test_a_token_file_that_went_away_means_unreachable_with_its_name(serve
 
 
 async def test_events_are_told_one_by_one_however_the_bytes_are_cut(serve: Serve) -> None:
-    client = await serve(watch_that_sends(b'{"type":"A"', b'}\n{"type"', b':"B"}\n\n{"type":"C"}\n'))
+    client = await serve(
+        watch_that_sends(
+            b'{"type":"A"',
+            b',"object":{"metadata":{}}}\n{"type"',
+            b':"B","object":{"metadata":{}}}\n\n{"type":"C","object":{"metadata":{}}}\n',
+        )
+    )
     assert [event["type"] for event in await events_of(client)] == ["A", "B", "C"]
 
 
 async def test_an_event_of_a_megabyte_is_one_event(serve: Serve) -> None:
-    event = {"type": "ADDED", "object": {"long": "x" * 1_500_000}}
+    event = {"type": "ADDED", "object": {"metadata": {}, "long": "x" * 1_500_000}}
     client = await serve(watch_that_sends(json.dumps(event).encode() + b"\n"))
     assert await events_of(client) == [event]
 
@@ -207,7 +214,9 @@ async def test_an_event_without_end_is_given_up(serve: Serve, monkeypatch: pytes
 
 
 async def test_half_an_event_at_the_end_is_no_event(serve: Serve) -> None:
-    client = await serve(watch_that_sends(b'{"type":"A"}\n{"type":"B"}'))
+    client = await serve(
+        watch_that_sends(b'{"type":"A","object":{"metadata":{}}}\n{"type":"B","object":{"metadata":{}}}')
+    )
     seen = []
     with pytest.raises(Unreachable, match="within an event"):
         async for event in client.stream(WATCH):
@@ -234,14 +243,31 @@ async def test_a_refused_watch_is_an_api_error(serve: Serve) -> None:
 
 
 async def test_a_watch_that_falls_silent_is_given_up(serve: Serve) -> None:
-    client = await serve(watch_that_sends(b'{"type":"A"}\n', then_hang=True))
+    client = await serve(watch_that_sends(b'{"type":"A","object":{"metadata":{}}}\n', then_hang=True))
     async with asyncio.timeout(5):
         with pytest.raises(Unreachable):
             await events_of(client, inactivity=0.1)
 
 
 async def test_a_watch_that_outlives_its_own_end_is_given_up(serve: Serve) -> None:
-    client = await serve(watch_that_sends(b'{"type":"A"}\n', then_hang=True))
+    client = await serve(watch_that_sends(b'{"type":"A","object":{"metadata":{}}}\n', then_hang=True))
     async with asyncio.timeout(5):
         with pytest.raises(Unreachable):
             await events_of(client, total=0.1)
+
+
+async def test_a_line_that_is_no_event_is_not_taken_for_one(serve: Serve) -> None:
+    client = await serve(watch_that_sends(b'{"type":"ADDED","object":7}\n'))
+    with pytest.raises(Unreachable, match="something else than a watch event"):
+        await events_of(client)
+
+
+async def test_what_the_server_warns_of_is_told_once(serve: Serve) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response({}, headers={"Warning": '299 - "unknown field spec.x"'})
+
+    client = await serve(handler)
+    with capture_logs() as logs:
+        await client.send(GET)
+        await client.send(GET)
+    assert [entry["warning"] for entry in logs] == ['299 - "unknown field spec.x"']

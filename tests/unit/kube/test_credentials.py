@@ -10,11 +10,11 @@ import pytest
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+
 from mdev_api.kube import requests
 from mdev_api.kube.client import Client, Unreachable
 from mdev_api.kube.credentials import Credentials, CredentialsError, from_kubeconfig, in_cluster, load
 from mdev_api.kube.resources import NODES
-
 from tests.controlplane.certificates import Authority, Pair, make_authority
 
 

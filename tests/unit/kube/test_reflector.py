@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
 from mdev_api.kube.backoff import Backoff
 from mdev_api.kube.client import Client
 from mdev_api.kube.listing import list_all
 from mdev_api.kube.reflector import Reflector
 from mdev_api.kube.resources import LEASES, NODES
-
 from tests.unit.kube.conftest import Serve
 from tests.waiting import eventually
 
@@ -45,6 +45,10 @@ def refuse(status: int, **headers: str) -> Answer:
 
 async def html(_: web.Request) -> web.Response:
     return web.Response(text="<h1>please log in</h1>")
+
+
+async def strange(_: web.Request) -> web.Response:
+    return web.json_response({"error": "quota exceeded"})
 
 
 async def cut(request: web.Request) -> web.StreamResponse:
@@ -228,13 +232,13 @@ async def test_a_watch_cut_within_an_event_goes_on_from_the_last_whole_one(serve
         assert (script.watched[1]["resourceVersion"], len(script.listed)) == ("11", 1)
 
 
-@pytest.mark.parametrize("bad", [refuse(401), refuse(403), refuse(404), refuse(429), refuse(500), html, cut])
+@pytest.mark.parametrize("bad", [refuse(401), refuse(403), refuse(404), refuse(429), refuse(500), html, strange, cut])
 async def test_no_answer_to_a_list_ends_it(serve: Serve, bad: Answer) -> None:
     async with running(await serve(Script([bad, bad, page(node("a", 1))]))) as seen:
         await seen.told(("a", 1, None))
 
 
-@pytest.mark.parametrize("bad", [refuse(401), refuse(403), refuse(404), refuse(429), refuse(500), html, cut])
+@pytest.mark.parametrize("bad", [refuse(401), refuse(403), refuse(404), refuse(429), refuse(500), html, strange, cut])
 async def test_no_answer_to_a_watch_ends_it(serve: Serve, bad: Answer) -> None:
     watches = [bad, bad, events(event("ADDED", node("b", 30)))]
     async with running(await serve(Script([page(node("a", 1))], watches))) as seen:

@@ -5,8 +5,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mdev_api.kube import requests
 from mdev_api.kube.requests import Request
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, LEASES, NODE_DEVICES, NODES, key_of, split_key
@@ -26,6 +27,7 @@ def test_a_namespaced_object_is_found_in_its_namespace() -> None:
     assert requests.get(LEASES, "l", "ns").path == "/apis/coordination.k8s.io/v1/namespaces/ns/leases/l"
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_any_name_stays_one_path_segment_or_is_refused(name: str) -> None:
     try:

@@ -3,8 +3,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mdev_api.kube import times
 
 NEW_YORK = timezone(timedelta(hours=-5))
@@ -28,6 +29,7 @@ def test_a_text_without_zone_is_no_time() -> None:
         times.parse("2026-01-02T03:04:05")
 
 
+@settings(deadline=None)
 @given(st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.just(UTC)))
 def test_a_micro_time_is_read_back_exactly(moment: datetime) -> None:
     assert times.parse(times.micro_time(moment)) == moment

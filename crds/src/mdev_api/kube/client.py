@@ -11,16 +11,19 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, NoReturn
 
 import aiohttp
+import structlog
 import yarl
 
 from mdev_api.kube.credentials import Credentials, CredentialsError
 from mdev_api.kube.requests import Request
+
+log = structlog.get_logger(__name__)
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds for one request, from waiting for a connection to the last byte of the answer."""
@@ -30,6 +33,8 @@ DEFAULT_INACTIVITY = 90.0
 
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one watch event. etcd's objects end at 1.5 MiB; JSON of one may be a few times that."""
+
+_MOST_WARNINGS = 100
 
 
 class ApiError(Exception):
@@ -112,6 +117,7 @@ class Client:
         self._credentials = credentials
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
+        self._warned: set[str] = set()
 
     async def __aenter__(self) -> Client:
         context = self._credentials.ssl_context()
@@ -133,6 +139,7 @@ class Client:
         """Send once and return the JSON object of the answer; raises ApiError or Unreachable."""
         async with self._answer(request, aiohttp.ClientTimeout(total=timeout)) as response:
             body = await response.read()
+            self._pass_on(request, response.headers.getall("Warning", []))
             if not 200 <= response.status < 300:
                 raise _api_error(request, response.status, response.headers, body)
             answer = _json(body)
@@ -158,7 +165,17 @@ class Client:
                     _raise_no_json(request, line)
                 if event.get("type") == "ERROR":
                     raise _api_error(request, 0, {}, json.dumps(event.get("object")).encode())
+                if not _has_metadata(event.get("object")):
+                    why = f"something else than a watch event came: {line[:80].decode('utf-8', 'replace')!r}"
+                    raise Unreachable(str(request), why, may_have_arrived=True)
                 yield event
+
+    def _pass_on(self, request: Request, warnings: Iterable[str]) -> None:
+        """Log what the API server warns of, such as a field that it does not know and drops; each text once."""
+        for warning in warnings:
+            if warning not in self._warned and len(self._warned) < _MOST_WARNINGS:
+                self._warned.add(warning)
+                log.warning("the API server warns", request=str(request), warning=warning)
 
     @asynccontextmanager
     async def _answer(
@@ -213,6 +230,10 @@ def _json(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return parsed if isinstance(parsed, dict) else None
+
+
+def _has_metadata(obj: object) -> bool:
+    return isinstance(obj, dict) and isinstance(obj.get("metadata"), dict)
 
 
 def _raise_no_json(request: Request, body: bytes) -> NoReturn:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mdev_api.kube.client import ApiError, Client
+from mdev_api.kube.client import ApiError, Client, Unreachable
 from mdev_api.kube.requests import list_page
 from mdev_api.kube.resources import Resource
 
@@ -63,6 +63,9 @@ async def list_all(
             objects, token = [], None
             sizes.pop()
             continue
+        version = (page.get("metadata") or {}).get("resourceVersion")
+        if not version:
+            raise Unreachable(str(request), "something else than a list came back", may_have_arrived=True)
         for item in page.get("items") or []:
             item.setdefault("apiVersion", resource.api_version)
             item.setdefault("kind", resource.kind)
@@ -71,4 +74,4 @@ async def list_all(
             on_page()
         token = page["metadata"].get("continue") or None
         if token is None:
-            return Listing(objects=objects, resource_version=page["metadata"]["resourceVersion"])
+            return Listing(objects=objects, resource_version=version)
