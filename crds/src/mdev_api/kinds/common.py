@@ -25,7 +25,7 @@ Value = Annotated[str, Field(max_length=4095)]
 """Canonical text of a value: ``on``/``off``, decimal, or the string."""
 ListedValue = Annotated[str, Field(max_length=256)]
 """One of the allowed values, or an int range ``a-b``."""
-Attribute = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^/\x00]+(/[^/\x00]+)?$")]
+Attribute = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^/\x00]+(/[^/\x00]+)?$")]
 """A file of an instance, relative to it: one or two path components."""
 ProfileName = Annotated[str, Field(pattern=r"^p-[a-z2-7]{26}$", max_length=28)]
 Message = Annotated[str, Field(max_length=1024)]

@@ -101,8 +101,8 @@ class NodeInstance(ApiModel):
     ] = Field(default_factory=dict)
     """Values that differ from the published init value, by parameter."""
     attributes: Annotated[
-        dict[Annotated[str, Field(max_length=256)], RawText],
-        Field(max_length=16, json_schema_extra=ATOMIC_MAP | keys_up_to(256)),
+        dict[Annotated[str, Field(max_length=300)], RawText],
+        Field(max_length=16, json_schema_extra=ATOMIC_MAP | keys_up_to(300)),
     ] = Field(default_factory=dict)
     """Raw text of files that the agent may read, where the driver publishes nothing."""
     unreadable: Annotated[tuple[UnreadableParameter, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
