@@ -81,7 +81,7 @@ async def _create(send: Send, node: str, fence: int, body: Mapping[str, Any]) ->
 
 async def _patch(send: Send, seen: NodeReservations, fence: int, operations: list[Operation]) -> Operation:
     name = seen.metadata.name
-    swap = [
+    swap: list[Operation] = [
         {"op": "test", "path": "/metadata/uid", "value": seen.metadata.uid},
         {"op": "test", "path": "/metadata/generation", "value": seen.metadata.generation},
         {"op": "add", "path": "/spec/fence", "value": fence},
