@@ -9,7 +9,6 @@ from typing import Self
 
 from mdev_node_agent.sysfs.host import component
 from mdev_node_agent.sysfs.port import Directory
-
 from tests.memkernel.kstrto import fault
 from tests.memkernel.tree import Dir, File, Link
 

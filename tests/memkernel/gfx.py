@@ -74,6 +74,11 @@ class Gfx:
             _publish(mdev_type.directory, mdev_type.kind.about)
         self.core.announce(parent, "registered")
 
+    def kill_writers(self) -> None:
+        """SIGKILL to every program that waits in a write."""
+        with self.faults.machine.lock:
+            self.faults.kill_writers()
+
     def available(self, mdev_type: MdevType) -> int:
         """Room in the pool, or NICs left."""
         model, card = _model(mdev_type), _card(mdev_type)

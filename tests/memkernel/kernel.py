@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from mdev_node_agent.in_use import InUse, Source, Use
 from mdev_node_agent.observation import Instance
 from mdev_node_agent.sysfs.port import Directory, EventsLost, Uevent
-
 from tests.memkernel.core import MdevCore
 from tests.memkernel.directory import MemoryDirectory
 from tests.memkernel.driver import Module

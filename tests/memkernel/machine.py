@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from threading import Condition, RLock
 
 from mdev_node_agent.sysfs.port import Uevent
-
 from tests.memkernel.kstrto import fault
 from tests.memkernel.subscribers import Subscribers
 from tests.memkernel.tree import Dir

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mdev_node_agent.discover_command import Format, UnusableRootError, discover
-from mdev_node_agent.settings import RunSettings
+from mdev_node_agent.settings import CannotRunError, RunSettings
 
 EXIT_UNUSABLE = 3
 _EXIT_INTERRUPTED = 130
@@ -89,9 +89,9 @@ def run_command(
     ] = LogFormat.JSON,
 ) -> None:
     """Publish this node's devices and carry out its reservations until told to stop."""
-    from mdev_node_agent.run import run
+    from mdev_node_agent.run import run_until_signalled
 
-    run(
+    run_until_signalled(
         RunSettings(
             node=node_name,
             sysfs=sysfs,
@@ -116,7 +116,7 @@ def _run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         _tell(f"error: {error.format_message()}")
         _tell("mdev-node-agent -h, and -h behind a command, say how it is used")
-    except (UnusableRootError, CannotPrintError) as error:
+    except (UnusableRootError, CannotPrintError, CannotRunError) as error:
         _tell(f"error: {error}")
     except (typer.Abort, KeyboardInterrupt):
         return _EXIT_INTERRUPTED

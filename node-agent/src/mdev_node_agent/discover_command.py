@@ -44,27 +44,26 @@ def discover(sysfs: Path, output: Format, *, width: int | None = None) -> str:
     observation = observe(_port(sysfs), [MdevBackend()])
     if output is Format.TABLE:
         return as_table(observation, width or _WIDE)
-    document = as_document(observation)
+    text = json.dumps(as_document(observation), indent=2, ensure_ascii=False) + "\n"
     if output is Format.JSON:
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return text
     import yaml
 
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    # Through JSON: what two places share would come out as an anchor and an alias.
+    return yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True)
 
 
 def as_document(observation: Observation) -> dict[str, Any]:
-    """The observation as JSON types; members without content are absent."""
+    """The observation as JSON types; below the lists of the first level, members without content are absent."""
     specs = {(parent.name, offer.type): offer.profile for parent in observation.parents for offer in parent.offers}
     profiles = {profile_name(spec): spec for spec in specs.values()}
-    return _present(
-        bootID=observation.boot_id,
-        parents=[_parent(parent) for parent in observation.parents],
-        instances=[
-            _instance(instance, specs.get((instance.parent, instance.type))) for instance in observation.instances
-        ],
-        profiles=[{"name": name, "spec": dict(spec)} for name, spec in sorted(profiles.items())],
-        unreadable=_told(observation.unreadable),
-    )
+    return {
+        "bootID": observation.boot_id,
+        "parents": [_parent(parent) for parent in observation.parents],
+        "instances": [_instance(i, specs.get((i.parent, i.type))) for i in observation.instances],
+        "profiles": [{"name": name, "spec": dict(spec)} for name, spec in sorted(profiles.items())],
+        "unreadable": _told(observation.unreadable),
+    }
 
 
 def as_table(observation: Observation, width: int) -> str:

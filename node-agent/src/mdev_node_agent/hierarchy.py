@@ -24,7 +24,6 @@ from typing import Any
 from mdev_api.engine.metadata import ValueType
 from mdev_api.names import model_name_fault, parameter_name_fault
 from mdev_api.values import ValueFault, allowed_from_entries, allows, entries_from_sysfs, from_sysfs, shown
-
 from mdev_node_agent.observation import Unreadable
 from mdev_node_agent.sysfs.attribute import contents, reason, unreadable
 from mdev_node_agent.sysfs.port import Directory
@@ -198,10 +197,11 @@ def _type(reader: _Files) -> ValueType | None:
     text = reader.text("type", required=True)
     if text is None:
         return None
+    word = text.strip(" \t\n")
     try:
-        return ValueType(text.strip(" \t\n"))
+        return ValueType(word)
     except ValueError:
-        reader.faults.append(f"type: {shown(text)} is no type: bool, int or str is expected")
+        reader.faults.append(f"type: {shown(word)} is no type: bool, int or str is expected")
         return None
 
 

@@ -46,32 +46,38 @@ class HostDirectory:
         """Kernel name of the directory, symlinks resolved."""
         return self._name
 
+    def _open_fd(self) -> int:
+        """The descriptor. Closed it is EBADF here: some calls would take -1 for the current directory."""
+        if self._fd < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return self._fd
+
     def open(self, name: str) -> Directory:
         """Open a subdirectory; a symlink is followed. ENOENT, ENOTDIR, EACCES as the kernel says."""
         try:
-            fd = os.open(component(name), _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._fd)
+            fd = os.open(component(name), _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._open_fd())
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP) or not self._is_link(name):
                 raise
             target = self._target(name)
-            return HostDirectory(os.open(name, _DIRECTORY, dir_fd=self._fd), target)
+            return HostDirectory(os.open(name, _DIRECTORY, dir_fd=self._open_fd()), target)
         return HostDirectory(fd, name)
 
     def _is_link(self, name: str) -> bool:
-        return stat.S_ISLNK(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode)
+        return stat.S_ISLNK(os.stat(name, dir_fd=self._open_fd(), follow_symlinks=False).st_mode)
 
     def _target(self, name: str) -> str:
         """Last component of what the symlink ``name`` points to: sysfs links lead straight to the real directory."""
-        return os.readlink(name, dir_fd=self._fd).rstrip("/").rpartition("/")[2]
+        return os.readlink(name, dir_fd=self._open_fd()).rstrip("/").rpartition("/")[2]
 
     def list(self) -> list[str]:
         """Names of all entries, sorted."""
-        with os.scandir(self._fd) as found:
+        with os.scandir(self._open_fd()) as found:
             return sorted(entry.name for entry in found)
 
     def read(self, name: str) -> bytes:
         """The whole attribute. The driver is asked once: a text attribute fits into one page."""
-        fd = os.open(component(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+        fd = os.open(component(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._open_fd())
         try:
             content = chunk = os.pread(fd, _CHUNK, 0)
             while len(chunk) >= _PAGE:
@@ -83,7 +89,7 @@ class HostDirectory:
 
     def write(self, name: str, data: bytes) -> None:
         """One write call. EIO if the driver took only a part: a second call would be a second order to it."""
-        fd = os.open(component(name), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+        fd = os.open(component(name), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._open_fd())
         try:
             taken = os.write(fd, data)
         finally:
