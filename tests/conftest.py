@@ -9,7 +9,9 @@ import pytest
 
 from tests.controlplane.binaries import ensure, find
 from tests.controlplane.control_plane import ControlPlane
-from tests.controlplane.programs import PROGRAMS
+from tests.controlplane.programs import PROGRAMS, UnavailableError
+from tests.controlplane.readiness import StartError
+from tests.controlplane.releases import ChecksumError
 
 CRDS = Path(__file__).resolve().parents[1] / "crds"
 
@@ -17,12 +19,16 @@ CRDS = Path(__file__).resolve().parents[1] / "crds"
 @pytest.fixture(scope="session")
 def control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The one control plane of this session, with the CRDs of this checkout established."""
-    if len(find()) < len(PROGRAMS):
-        # Getting them takes minutes, and pytest would keep every word about it until the end.
-        capture = request.config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            ensure()
-    with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as plane:
+    try:
+        if len(find()) < len(PROGRAMS):
+            # Getting them takes minutes, and pytest would keep every word about it until the end.
+            capture = request.config.pluginmanager.getplugin("capturemanager")
+            with capture.global_and_fixture_disabled():
+                ensure()
+        plane = ControlPlane.start(tmp_path_factory.mktemp("control-plane"))
+    except (UnavailableError, ChecksumError, StartError) as error:
+        pytest.fail(str(error), pytrace=False)
+    with plane:
         establish_crds(plane)
         yield plane
 

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +87,10 @@ def node(control_plane: ControlPlane) -> Iterator[str]:
 
 def test_it_serves_readyz(control_plane: ControlPlane) -> None:
     assert control_plane.kubectl("get", "--raw=/readyz").stdout == "ok"
+
+
+def test_it_is_ready_in_seconds(control_plane: ControlPlane) -> None:
+    assert 0 < control_plane.ready_after < 60
 
 
 def test_the_real_scheduler_binds_a_pod_to_a_node_without_a_machine(control_plane: ControlPlane, node: str) -> None:
@@ -183,33 +186,25 @@ def test_it_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
 
 
 def test_ports_that_others_took_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In turn that of etcd, of the API server and of the scheduler: each reports it in its own words."""
+    """First that of etcd, then that of the API server."""
     with socket.create_server(("127.0.0.1", 0)) as stranger:
-        choices = [list(free_ports(5)) for _ in range(4)]
-        for choice, index in zip(choices, (0, 2, 4), strict=False):
-            choice[index] = stranger.getsockname()[1]
+        choices = [list(free_ports(5)) for _ in range(3)]
+        choices[0][0] = choices[1][2] = stranger.getsockname()[1]
         left = iter(choices)
         monkeypatch.setattr(module, "free_ports", lambda _count: tuple(next(left)))
-        with ControlPlane.start(tmp_path, controllers=False) as plane:
+        with ControlPlane.start(tmp_path, controllers=False, scheduler=False) as plane:
             assert plane.kubectl("get", "--raw=/readyz").stdout == "ok"
-            assert len(processes_in(tmp_path)) == 3
-            assert plane.port == choices[3][2]
+            assert len(processes_in(tmp_path)) == 2
+            assert plane.port == choices[2][2]
 
 
-def test_a_part_that_does_not_start_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
-    broken = tmp_path / "broken-etcd"
+def test_a_part_that_does_not_start_is_named_with_the_end_of_its_log_and_nothing_is_left(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
     broken.write_text("#!/bin/sh\necho the disk is on fire\nexit 1\n")
     broken.chmod(0o755)
-    with pytest.raises(StartError, match=r"(?s)etcd ended while it was starting.*etcd\.log:.*the disk is on fire"):
-        ControlPlane.start(tmp_path / "plane", programs={**ensure(), "etcd": broken})
-
-
-def test_nothing_is_left_when_a_later_part_does_not_start(tmp_path: Path) -> None:
-    broken = tmp_path / "broken-scheduler"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    with pytest.raises(StartError, match="kube-scheduler ended"):
-        ControlPlane.start(tmp_path / "plane", controllers=False, programs={**ensure(), "kube-scheduler": broken})
+    message = r"(?s)kube-apiserver ended while it was starting.*kube-apiserver\.log:.*the disk is on fire"
+    with pytest.raises(StartError, match=message):
+        ControlPlane.start(tmp_path / "plane", programs={**ensure(), "kube-apiserver": broken})
     assert processes_in(tmp_path / "plane") == []
 
 
@@ -233,9 +228,3 @@ def test_one_left_running_is_found_again_and_ended_by_down(tmp_path: Path) -> No
     assert processes_in(tmp_path / "plane") == []
     assert not (tmp_path / "plane").exists()
     assert "no control plane was left running" in shell("down", where).stderr
-
-
-def test_it_is_ready_in_seconds(tmp_path: Path) -> None:
-    began = time.monotonic()
-    with ControlPlane.start(tmp_path):
-        assert time.monotonic() - began < 60

@@ -40,16 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _up(directory: Path) -> int:
-    programs = ensure()
-    say_on_stderr("starting the control plane (about 10 seconds) ...")
-    began = time.monotonic()
-    state, new = up(directory, programs=programs)
-    if new:
-        say_on_stderr(
-            f"{state.server} is ready after {time.monotonic() - began:.1f} s; `make controlplane-down` ends it"
-        )
+    state = running(directory)
+    if state is None:
+        programs = ensure()
+        say_on_stderr("starting the control plane (about 10 seconds) ...")
+        began = time.monotonic()
+        state = up(directory, programs=programs)
+        say_on_stderr(f"{state.server} is ready after {time.monotonic() - began:.1f} s")
     else:
-        say_on_stderr(f"{state.server} runs already; `make controlplane-down` ends it")
+        say_on_stderr(f"{state.server} runs already")
+    say_on_stderr("`make controlplane-down` ends it")
     print(state.kubeconfig)
     return 0
 

@@ -11,6 +11,7 @@ import itertools
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,8 @@ class ControlPlane:
     port: int
     """Of the API server on 127.0.0.1."""
     etcd_url: str
+    ready_after: float = 0.0
+    """Seconds from the first process to the last answer."""
     _authority: Authority = field(repr=False)
     _kubectl: Path
     _processes: dict[str, Process]
@@ -85,6 +88,7 @@ class ControlPlane:
                 _apiserver=argv,
                 _outlive=outlive,
             )
+            began = time.monotonic()
             try:
                 plane._bring_up(programs, files, ports, controllers=controllers, scheduler=scheduler)
             except PortTakenError:
@@ -95,6 +99,7 @@ class ControlPlane:
                 plane.stop()
                 raise
             else:
+                plane.ready_after = time.monotonic() - began
                 return plane
         raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -40,15 +40,15 @@ def running(directory: Path = DIRECTORY) -> LeftRunning | None:
     return state if state is not None and state.whole else None
 
 
-def up(directory: Path = DIRECTORY, *, programs: Mapping[str, Path] | None = None) -> tuple[LeftRunning, bool]:
-    """Leave one running, unless one runs already; return it and whether it is new.
+def up(directory: Path = DIRECTORY, *, programs: Mapping[str, Path] | None = None) -> LeftRunning:
+    """Leave one running, unless one runs already; return it.
 
     Remains of one of which a part has ended are ended first. Raises what ``ControlPlane.start`` raises.
     """
     with _locked(directory):
         found = running(directory)
         if found is not None:
-            return found, False
+            return found
         _end(directory)
         plane = ControlPlane.start(directory, outlive=True, programs=programs)
         try:
@@ -57,7 +57,7 @@ def up(directory: Path = DIRECTORY, *, programs: Mapping[str, Path] | None = Non
         except BaseException:
             plane.stop()
             raise
-        return state, True
+        return state
 
 
 def down(directory: Path = DIRECTORY) -> tuple[str, ...]:
