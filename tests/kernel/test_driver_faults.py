@@ -154,6 +154,13 @@ def test_without_hang_killable_not_even_sigkill_ends_a_hanging_write(gfx: Gfx, g
     assert (writer.wait(timeout=10), gfx.read(A, "memory")) == (-signal.SIGKILL, "2048\n")
 
 
+def test_hang_killable_means_the_writes_that_begin_later(gfx: Gfx) -> None:
+    writer = _begin_to_hang(gfx, gfx.create("gfx-varGB", A))
+    gfx.put("hang_killable", "N")
+    writer.kill()
+    assert writer.wait(timeout=10) == -signal.SIGKILL
+
+
 def test_a_write_that_hung_goes_on_to_the_faults_that_follow(gfx: Gfx) -> None:
     writer = _begin_to_hang(gfx, gfx.create("gfx-varGB", A))
     gfx.put("fail_write", "memory")
