@@ -1,0 +1,146 @@
+"""Carries single steps out: journal and ledger first, then the back-end. Blocking; each call runs in its own thread.
+
+Every name that comes here was checked against what this node shows (:mod:`mdev_node_agent.hold`). Raises OSError with
+the kernel's errno, or :class:`~mdev_node_agent.journal.JournalError`, and then nothing was touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from mdev_api.engine.metadata import ValueType
+from mdev_api.values import ValueFault, from_sysfs
+from mdev_node_agent.backends.backend import Backend
+from mdev_node_agent.journal import Journal, JournalError
+from mdev_node_agent.ledger import Ledger, Made
+from mdev_node_agent.record import Making, Record, Written, lines_of, write_line
+from mdev_node_agent.steps import Adopt, Create, Read, Reading, Remove, Restore, Write
+from mdev_node_agent.sysfs.attribute import GONE, errno_name, reason
+from mdev_node_agent.sysfs.port import Port
+
+log = structlog.get_logger(__name__)
+
+
+class Hands:
+    """The back-ends of one node, with journal and ledger. ``boot_id``: of this boot."""
+
+    def __init__(
+        self, *, port: Port, backends: Sequence[Backend], journal: Journal, ledger: Ledger, boot_id: str
+    ) -> None:
+        self._port = port
+        self._backends = {backend.name: backend for backend in backends}
+        self._boot_id = boot_id
+        self.journal = journal
+        self.ledger = ledger
+
+    def create(self, entry: str, step: Create) -> None:
+        """Make the instance. EEXIST and every other errno: nothing of ours is there."""
+        self._begin(entry, Record(instance=step.instance, backend=step.backend))
+        self.journal.append(entry, _making(Making.BEGUN))
+        self._list(entry, step.instance, step.backend)
+        try:
+            self._backends[step.backend].create(
+                self._port, parent=step.parent, type_id=step.type, instance=step.instance
+            )
+        except OSError:
+            self._note(entry, _making(Making.NONE))
+            self._strike(step.instance)
+            raise
+        self.journal.append(entry, _making(Making.DONE), sync=False)
+
+    def adopt(self, entry: str, step: Adopt) -> None:
+        """Take on an instance that an earlier try of this reservation has made."""
+        self._begin(entry, step.record)
+        self._list(entry, step.record.instance, step.record.backend)
+        self.journal.append(entry, _making(Making.DONE))
+
+    def read(self, step: Read) -> dict[str, Reading]:
+        """What the parameter files say now; a file that cannot be read is told, not raised."""
+        return {name: self._reading(step, ValueType(kind), attribute) for name, kind, attribute in step.files}
+
+    def write(self, entry: str, step: Write) -> None:
+        """Change one value."""
+        value = step.value
+        self._begin(entry, step.record)
+        written = Written(
+            name=value.name,
+            type=str(value.type),
+            attribute=value.attribute,
+            before=step.before,
+            after=value.value,
+        )
+        self.journal.append(entry, write_line(written))
+        backend = self._backends[step.record.backend]
+        backend.write(self._port, instance=step.record.instance, attribute=value.attribute, text=value.value)
+        self.journal.append(entry, {"event": "wrote", "name": value.name}, sync=False)
+
+    def restore(self, step: Restore) -> None:
+        """Write the old value back."""
+        backend = self._backends[step.backend]
+        backend.write(self._port, instance=step.instance, attribute=step.written.attribute, text=step.written.before)
+
+    def remove(self, entry: str, step: Remove) -> None:
+        """Give the device back; one that is gone already is what was wanted."""
+        try:
+            self._backends[step.backend].release(self._port, instance=step.instance)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+        self._note(entry, _making(Making.GONE))
+        self._strike(step.instance)
+
+    def fail(self, entry: str, failure: Mapping[str, object]) -> None:
+        """Remember why the preparation failed, so that no restart tries it again."""
+        self._note(entry, {"event": "failed", "failure": failure}, sync=True)
+
+    def end(self, entry: str) -> None:
+        """The entry needs nothing of the journal any more."""
+        self._note(entry, {"event": "end"}, sync=True)
+
+    def forget(self, instance: str) -> None:
+        """The instance is gone: it is ours no longer."""
+        self._strike(instance)
+
+    def _begin(self, entry: str, record: Record) -> None:
+        if entry not in self.journal.records:
+            for line in lines_of(record):
+                self.journal.append(entry, line)
+
+    def _note(self, entry: str, line: Mapping[str, object], *, sync: bool = False) -> None:
+        """What only spares work after a restart: a disk that refuses it must not stop what has already happened."""
+        if entry not in self.journal.records:
+            return
+        try:
+            self.journal.append(entry, line, sync=sync)
+        except JournalError as error:
+            log.error("not in the journal", reservation=entry, note=line["event"], reason=str(error))
+
+    def _list(self, entry: str, instance: str, backend: str) -> None:
+        made = Made(instance=instance, reservation=entry, boot_id=self._boot_id, backend=backend)
+        try:
+            self.ledger.add(made)
+        except OSError as error:
+            raise JournalError(f"the ledger cannot be written ({error}): correct --state-dir") from error
+
+    def _strike(self, instance: str) -> None:
+        try:
+            self.ledger.strike(instance)
+        except OSError as error:
+            log.error("not struck from the ledger", instance=instance, reason=str(error))
+
+    def _reading(self, step: Read, kind: ValueType, attribute: str) -> Reading:
+        try:
+            backend = self._backends[step.backend]
+            return Reading(
+                value=from_sysfs(kind, backend.read(self._port, instance=step.instance, attribute=attribute))
+            )
+        except OSError as error:
+            return Reading(errno=errno_name(error), message=reason(error))
+        except ValueFault as fault:
+            return Reading(message=str(fault))
+
+
+def _making(state: Making) -> dict[str, str]:
+    return {"event": "making", "state": str(state)}

@@ -1,0 +1,174 @@
+"""From what was seen to what is published: the status of NodeDevices and the DeviceProfiles that it refers to.
+
+Pure. What does not fit the API's schema is left out and told, in ``unreadable`` of its parent or in the condition
+Healthy; it never makes an object that the API server refuses. An offer whose profile cannot be published is not shown:
+nobody could say what it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from mdev_api.hashing import canonical_json, profile_name
+from mdev_api.kinds import node_devices as kinds
+from mdev_api.kinds.common import dump
+from mdev_api.kinds.device_profile import DeviceProfileSpec
+from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
+from mdev_node_agent.sight import Sight
+
+MAX_MESSAGE = 1024
+MAX_PARENT_UNREADABLE = 32
+MAX_INSTANCE_UNREADABLE = 64
+MAX_ATTRIBUTES = 16
+MAX_TEXT = 1024
+MAX_NAME = 255
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """A DeviceProfile of an offer. ``fault``: a sentence why the schema does not admit it; no ``name`` then."""
+
+    name: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    fault: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inventory:
+    """What is to be published. ``status`` without conditions; ``told``: what is wrong, as sentences for Healthy."""
+
+    status: kinds.NodeDevicesStatus
+    profiles: Mapping[str, Mapping[str, Any]]
+    told: tuple[str, ...] = ()
+
+
+def profile_of(offer: Offer) -> Profile:
+    """The DeviceProfile of an offer: its name is the hash of its spec as it goes on the wire."""
+    return _profile(canonical_json(offer.profile).decode())
+
+
+@lru_cache(maxsize=1024)
+def _profile(text: str) -> Profile:
+    try:
+        spec = dump(DeviceProfileSpec.model_validate(json.loads(text)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return Profile(fault=f"its profile cannot be published: {where}: {first['msg']}")
+    return Profile(name=profile_name(spec), spec=spec)
+
+
+def instance_profile(observation: Observation, instance: Instance) -> Profile | None:
+    """The profile of a device's type; None if its parent or type was not seen."""
+    offer = observation.offer(instance.parent, instance.type)
+    return None if offer is None else profile_of(offer)
+
+
+def take_stock(
+    sight: Sight, *, managed: Collection[str] = frozenset(), refused: Mapping[str, str] | None = None
+) -> Inventory:
+    """The inventory. ``managed``: instances of the ledger; ``refused``: why a profile (by name) may not be used."""
+    refused = refused or {}
+    told: list[str] = [unreadable.message for unreadable in sight.observation.unreadable]
+    profiles: dict[str, Mapping[str, Any]] = {}
+    parents = [_parent(parent, profiles, refused, told) for parent in sight.observation.parents]
+    instances = []
+    for instance in sight.observation.instances:
+        shown = instance_view(sight, instance, managed=managed)
+        if shown is None or shown.profile in refused:
+            told.append(f"device {instance.id} of type {instance.type} on {instance.parent} is not shown: no profile")
+        else:
+            instances.append(shown)
+    status = kinds.NodeDevicesStatus(
+        boot_id=sight.observation.boot_id, parents=tuple(parents), instances=tuple(instances)
+    )
+    return Inventory(status=status, profiles=profiles, told=tuple(told))
+
+
+def instance_view(
+    sight: Sight, instance: Instance, *, managed: Collection[str] = frozenset()
+) -> kinds.NodeInstance | None:
+    """One device as NodeDevices shows it; None if its type has no profile that can be published.
+
+    The reading digest of a source is computed from this, so both sides see the same.
+    """
+    profile = instance_profile(sight.observation, instance)
+    if profile is None or profile.fault is not None:
+        return None
+    published = profile.spec.get("published")
+    unreadable = list(instance.unreadable)
+    attributes: dict[str, str] = {}
+    if published is None:
+        attributes = _fitting(instance.attributes, unreadable)
+    use = sight.use(instance.id)
+    return kinds.NodeInstance(
+        id=instance.id,
+        parent=instance.parent,
+        type=instance.type,
+        profile=profile.name,
+        values=_differing(instance.values, published or {}),
+        attributes=attributes,
+        unreadable=_unreadable(unreadable, MAX_INSTANCE_UNREADABLE),
+        in_use=kinds.InUse(use.state),
+        in_use_source=kinds.InUseSource(use.source),
+        managed=instance.id in managed,
+    )
+
+
+def _parent(
+    parent: Parent, profiles: dict[str, Mapping[str, Any]], refused: Mapping[str, str], told: list[str]
+) -> kinds.NodeParent:
+    unreadable = list(parent.unreadable)
+    offers = []
+    for offer in parent.offers:
+        unreadable += offer.unreadable
+        profile = profile_of(offer)
+        fault = profile.fault or refused.get(profile.name)
+        if fault is not None:
+            told.append(f"type {offer.type} of {parent.name} is not offered: {fault}")
+            unreadable.append(Unreadable(path="", name=offer.type, errno="", message=fault))
+            continue
+        profiles[profile.name] = profile.spec
+        offers.append(kinds.NodeOffer(type=offer.type, profile=profile.name, available=offer.available))
+    return kinds.NodeParent(
+        name=parent.name,
+        driver=parent.driver[:MAX_NAME],
+        numa_node=parent.numa_node,
+        offers=tuple(offers),
+        unreadable=_unreadable(unreadable, MAX_PARENT_UNREADABLE),
+    )
+
+
+def _differing(values: Mapping[str, str], published: Mapping[str, Any]) -> dict[str, str]:
+    """Only what differs from the published init value."""
+    init = {p["name"]: p.get("initValue") for p in published.get("parameters", ())}
+    return {name: value for name, value in values.items() if name not in init or init[name] != value}
+
+
+def _fitting(attributes: Mapping[str, str], unreadable: list[Unreadable]) -> dict[str, str]:
+    fitting: dict[str, str] = {}
+    for name, text in attributes.items():
+        if len(text) <= MAX_TEXT and len(fitting) < MAX_ATTRIBUTES:
+            fitting[name] = text
+        else:
+            message = f"{name} is not published: {len(text)} characters, or more than {MAX_ATTRIBUTES} attributes"
+            unreadable.append(Unreadable(path=name, name=name, errno="", message=message))
+    return fitting
+
+
+def _unreadable(told: Iterable[Unreadable], limit: int) -> tuple[kinds.UnreadableParameter, ...]:
+    listed = list(told)
+    shown = [
+        kinds.UnreadableParameter(name=t.name[:MAX_NAME], errno=t.errno or None, message=t.message[:MAX_MESSAGE])
+        for t in listed[:limit]
+    ]
+    if len(listed) > limit:
+        more = f"{len(listed) - limit + 1} more cannot be read either"
+        shown[-1] = kinds.UnreadableParameter(name="...", message=more)
+    return tuple(shown)

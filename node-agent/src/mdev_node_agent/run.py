@@ -1,0 +1,197 @@
+"""The agent at work: what it watches, and what each event sets going.
+
+Kernel uevents and a jittered rescan lead to a look at the node; a look leads to the publisher and to every reservation;
+a change of NodeReservations leads to the reservations. Nothing is prepared or undone before the API server has said
+what stands. Nothing that the API server or the network does ends the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from mdev_api.kinds.node_reservations import Entry, EntryAnswer
+from mdev_api.kube.client import Client
+from mdev_api.kube.credentials import CredentialsError, load
+from mdev_api.kube.reflector import Reflector
+from mdev_api.kube.resources import NODE_RESERVATIONS
+from mdev_node_agent.answers import Answers
+from mdev_node_agent.backends.backend import Backend
+from mdev_node_agent.backends.mdev import MdevBackend
+from mdev_node_agent.hands import Hands
+from mdev_node_agent.in_use import InUseSource, NoSource, ProcessSource
+from mdev_node_agent.journal import Journal, JournalError
+from mdev_node_agent.lease import renew_for_ever
+from mdev_node_agent.ledger import Ledger
+from mdev_node_agent.logs import configure
+from mdev_node_agent.preparer import Preparer
+from mdev_node_agent.publisher import Publisher
+from mdev_node_agent.scanner import Scanner
+from mdev_node_agent.settings import CannotRunError, Deadlines, RunSettings
+from mdev_node_agent.sight import Eye, Sight
+from mdev_node_agent.sysfs.host import HostPort
+from mdev_node_agent.sysfs.port import Port
+
+log = structlog.get_logger(__name__)
+
+CHECK_SECONDS = 3600.0
+"""Between two checks that what was published is still there."""
+
+
+def run_until_signalled(settings: RunSettings) -> None:
+    """Run as a program: logs on stdout, SIGTERM and SIGINT end it cleanly. CannotRunError: see :func:`run`."""
+    configure(settings.log_format)
+    asyncio.run(_signalled(settings))
+
+
+async def _signalled(settings: RunSettings) -> None:
+    work = asyncio.create_task(run(settings))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    with suppress(asyncio.CancelledError):
+        await work
+    log.info("stopped", node=settings.node)
+
+
+async def run(
+    settings: RunSettings,
+    *,
+    port: Port | None = None,
+    backends: Sequence[Backend] | None = None,
+    source: InUseSource | None = None,
+    deadlines: Deadlines | None = None,
+) -> None:
+    """Run the agent until cancelled. What is not given is this machine's: its kernel, its processes.
+
+    Raises CannotRunError where only a correction of the settings can help: no credentials, no boot id.
+    """
+    port = HostPort(root=settings.sysfs) if port is None else port
+    backends = [MdevBackend()] if backends is None else backends
+    if source is None:
+        source = ProcessSource() if settings.in_use == "process" else NoSource()
+    try:
+        credentials = load(settings.kubeconfig)
+        boot_id = port.boot_id()
+    except CredentialsError as error:
+        raise CannotRunError(f"no credentials for the API server: {error}") from None
+    except OSError as error:
+        raise CannotRunError(f"the kernel does not say which boot this is: {error}") from None
+    journal, ledger = _memory(settings, boot_id)
+    try:
+        async with Client(credentials, user_agent="mdev-node-agent") as client:
+            log.info("started", node=settings.node, boot=boot_id, server=credentials.server)
+            hands = Hands(port=port, backends=backends, journal=journal, ledger=ledger, boot_id=boot_id)
+            agent = _Agent(settings, client, Eye(port, backends, source), hands, boot_id, deadlines or Deadlines())
+            await agent.run(port)
+    finally:
+        journal.close()
+
+
+def _memory(settings: RunSettings, boot_id: str) -> tuple[Journal, Ledger]:
+    """Journal and ledger; what is wrong with them is told, and each use tries again."""
+    journal, ledger = Journal(settings.state_dir, boot_id), Ledger(settings.state_dir, boot_id)
+    try:
+        journal.open()
+    except JournalError as error:
+        log.error("reservations cannot be prepared", node=settings.node, reason=str(error))
+    for sentence in (*journal.told, *((ledger.damage,) if ledger.damage else ())):
+        log.warning("memory is damaged", node=settings.node, reason=sentence)
+    return journal, ledger
+
+
+class _Agent:
+    """The parts of one running agent, and which tells which."""
+
+    def __init__(
+        self, settings: RunSettings, client: Client, eye: Eye, hands: Hands, boot_id: str, deadlines: Deadlines
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._eye = eye
+        self._hands = hands
+        self._answers = Answers(client, settings.node, boot_id)
+        self._preparer = Preparer(eye=eye, hands=hands, answers=self._answers, deadlines=deadlines)
+        self._publisher = Publisher(client, settings.node)
+        self._adopted = False
+        eye.on_look = self._looked
+        self._preparer.on_blocked = self._blocked
+
+    async def run(self, port: Port) -> None:
+        settings = self._settings
+        reservations = Reflector(
+            self._client, NODE_RESERVATIONS, self._reserved, field_selector=f"metadata.name={settings.node}"
+        )
+        scanner = Scanner(
+            eye=self._eye,
+            rescan_seconds=settings.rescan_seconds,
+            hurry=lambda: self._preparer.waits_for_use,
+            on_rescan=self._rescanned,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(scanner.run(port), name="scanner")
+            group.create_task(reservations.run(), name="reservations")
+            group.create_task(self._publisher.run(), name="publisher")
+            group.create_task(self._answers.run(), name="answers")
+            group.create_task(self._preparer.run(), name="preparer")
+            group.create_task(renew_for_ever(self._client, settings.node, settings.namespace), name="lease")
+            group.create_task(self._check(), name="check")
+
+    def _looked(self, sight: Sight) -> None:
+        self._publish(sight)
+        self._preparer.poke()
+
+    def _blocked(self) -> None:
+        if self._eye.latest is not None:
+            self._publish(self._eye.latest)
+
+    def _publish(self, sight: Sight) -> None:
+        managed, blocked = self._hands.ledger.instances, self._preparer.blocked
+        leaving = frozenset(key for key in managed if sight.is_leaving(key))
+        self._publisher.publish(sight, managed=managed, blocked=blocked | leaving)
+
+    def _rescanned(self) -> None:
+        self._preparer.poke(retry=True)
+
+    def _reserved(self, key: str, new: dict[str, Any] | None, old: dict[str, Any] | None) -> None:
+        """The reservations of this node have changed. A missing object means Hold: nothing is touched."""
+        if new is None:
+            log.info("no reservations any more: everything is kept", node=key)
+            self._preparer.take(())
+            self._answers.stand((), None)
+            self._publisher.check_again()
+            return
+        entries, answers = self._understood(new)
+        if not self._adopted:
+            self._adopted = True
+            self._answers.adopt(answers)
+        self._answers.stand(tuple(e["id"] for e in new.get("spec", {}).get("reservations", ())), new.get("status", {}))
+        self._preparer.take(entries)
+
+    def _understood(self, obj: dict[str, Any]) -> tuple[list[Entry], dict[str, EntryAnswer]]:
+        """Entries and answers; one that this version cannot read is told and left alone (missing means Hold)."""
+        entries, answers = [], {}
+        for content in obj.get("spec", {}).get("reservations", ()):
+            try:
+                entries.append(Entry.model_validate(content))
+            except ValidationError as error:
+                log.error("reservation not understood", reservation=content.get("id"), reason=str(error))
+        for content in obj.get("status", {}).get("reservations", ()):
+            try:
+                answer = EntryAnswer.model_validate(content)
+                answers[answer.id] = answer
+            except ValidationError as error:
+                log.error("own answer not understood", reservation=content.get("id"), reason=str(error))
+        return entries, answers
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS * random.uniform(0.9, 1.1))
+            self._publisher.check_again()

@@ -1,0 +1,46 @@
+"""What one agent is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FIELD_MANAGER = "mdev-node-agent"
+"""Field manager of everything that an agent applies."""
+
+
+class CannotRunError(Exception):
+    """The agent cannot start; the message says what to correct."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSettings:
+    """Settings of ``mdev-node-agent run``.
+
+    ``node``: name of the Node, and so of its NodeDevices, NodeReservations and Lease. ``sysfs``: where the host's sysfs
+    is mounted. ``kubeconfig``: None takes what the environment gives (see :func:`mdev_api.kube.credentials.load`).
+    ``state_dir``: journal and ledger, on a disk that survives the process. ``namespace``: that of the Lease.
+    ``rescan_seconds``: between two rescans of sysfs, jittered by a tenth. ``in_use``: ``process`` looks at the
+    processes of this machine, ``none`` says Unknown. ``log_format``: ``json`` or ``console``.
+    """
+
+    node: str
+    sysfs: Path = Path("/sys")
+    kubeconfig: Path | None = None
+    state_dir: Path = Path("/var/lib/mdev-node-agent")
+    namespace: str = "mdev-node-agent"
+    rescan_seconds: float = 60.0
+    in_use: str = "process"
+    log_format: str = "json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deadlines:
+    """Seconds that a call into a driver may take.
+
+    ``call``: create and write; after it the reservation fails with Deadline. ``remove``: after it the removal counts as
+    blocked, which is told while the call goes on.
+    """
+
+    call: float = 30.0
+    remove: float = 5.0

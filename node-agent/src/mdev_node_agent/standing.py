@@ -1,0 +1,82 @@
+"""What was done for a reservation, by whatever still knows it.
+
+The journal is the first witness. If it was lost, our own status of the same boot is the second, and a device whose UUID
+is derived from the reservation's id and that is what the reservation asked for is the third. What none of them proves
+was not done by us.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mdev_api.hashing import instance_uuid
+from mdev_api.kinds.common import dump
+from mdev_node_agent.record import Making, Record, Written
+from mdev_node_agent.steps import Situation
+
+
+def standing(situation: Situation) -> Record | None:
+    """The record of the journal, or what the other witnesses say; None: nothing was done.
+
+    A device that is not what the entry asks for was not made by us, whatever its UUID.
+    """
+    if situation.record is not None:
+        return _less_misfit(situation, situation.record)
+    entry, answer = situation.entry, situation.answer
+    instance = planned_instance(situation)
+    if instance is None:
+        return None
+    made = fits(situation, instance) if entry.device.create is not None else False
+    if answer is not None and answer.instance == instance and answer.created:
+        made = True
+    if answer is not None and answer.writes:
+        writes = tuple(
+            Written(name=w.name, type=str(w.type), attribute=w.attribute, before=w.from_value, after=w.to, done=True)
+            for w in answer.writes
+        )
+    else:
+        writes = ()
+    if not made and not writes:
+        return None
+    return Record(
+        instance=instance,
+        backend=backend_of(situation, instance),
+        making=Making.DONE if made else Making.NONE,
+        writes=writes,
+        failure=dump(answer.failure) if answer is not None and answer.failure is not None else None,
+    )
+
+
+def _less_misfit(situation: Situation, record: Record) -> Record:
+    seen = situation.sight.observation.instance(record.instance) is not None
+    if situation.entry.device.create is not None and seen and not fits(situation, record.instance):
+        return replace(record, making=Making.NONE)
+    return record
+
+
+def planned_instance(situation: Situation) -> str | None:
+    """The device that the entry is about: named by it, or derived from its id. None for a slot."""
+    device = situation.entry.device
+    if device.create is not None:
+        return instance_uuid(situation.entry.id)
+    return device.instance
+
+
+def fits(situation: Situation, instance: str) -> bool:
+    """Is there a device of this id, of the type and on the parent that the entry asks for?"""
+    create = situation.entry.device.create
+    seen = situation.sight.observation.instance(instance)
+    return create is not None and seen is not None and (seen.parent, seen.type) == (create.parent, create.type)
+
+
+def backend_of(situation: Situation, instance: str) -> str:
+    """Name of the back-end behind the device; empty if neither it nor its type was seen."""
+    observation = situation.sight.observation
+    seen, create = observation.instance(instance), situation.entry.device.create
+    if seen is not None:
+        offer = observation.offer(seen.parent, seen.type)
+    elif create is not None:
+        offer = observation.offer(create.parent, create.type)
+    else:
+        offer = None
+    return "" if offer is None else str(offer.profile.get("backend", ""))
