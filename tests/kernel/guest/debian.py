@@ -26,6 +26,9 @@ BASE_MODULES = [
 ]
 SAMPLES = ["mtty", "mbochs", "mdpy"]
 
+APT_LISTS = Path("/var/lib/apt/lists")
+"""A directory that changes with every ``apt-get update`` that brings something new."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packages:
@@ -181,17 +184,30 @@ def build_module(kernel: Path, sources: Path) -> None:
     command(["make", "-s", "-j2", "-C", headers, f"M={sources}", "modules"])
 
 
+def _still_current() -> Path | None:
+    """The kernel that apt named last time, if its lists have not changed since: asking apt takes a second or two."""
+    name = cache.root() / "current"
+    if not name.exists() or not APT_LISTS.exists() or name.stat().st_mtime <= APT_LISTS.stat().st_mtime:
+        return None
+    kernel = cache.root() / name.read_text()
+    return kernel if (kernel / "vmlinux").exists() else None
+
+
 def kernel_directory() -> Path:
     """The unpacked kernel in the cache, made now if it is not there. Call with the lock held.
 
     Raises RuntimeError when there is neither a cached kernel nor a way to get one.
     """
+    current = _still_current()
+    if current is not None:
+        return current
     cached = sorted(path.parent for path in cache.root().glob("*_*/vmlinux"))
     try:
         packages = resolve()
         target = cache.root() / packages.key
         if target not in cached:
             _make(packages, target)
+        (cache.root() / "current").write_text(packages.key)
     except RuntimeError as error:
         if not cached:
             raise

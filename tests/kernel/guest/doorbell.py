@@ -23,7 +23,7 @@ ANSWER_SECONDS = 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One request. ``begun`` is its process id in the guest, ``ended`` its status, or minus the signal that ended it."""
+    """One request. ``begun`` is its process id in the guest, ``ended`` its status or minus the signal that ended it."""
 
     id: int
     begun: Future[int] = field(default_factory=Future)

@@ -90,6 +90,11 @@ class Qemu:
         self._lock = threading.Lock()
         self._greeted = False
 
+    @property
+    def pid(self) -> int:
+        """Of the process on the host."""
+        return self._process.pid
+
     def monitor(self, command: str, **arguments: Any) -> None:
         """Carry out one monitor command. Raises GuestError if qemu is gone or refuses it."""
         with self._lock:
