@@ -103,8 +103,20 @@ def loading(guest: Guest) -> Iterator[Load]:
         yield load
     finally:
         if loaded:
+            Gfx(guest=guest).put("hang_write", "")  # unloading would wait for a write that a failed test left behind
             guest.rmmod("gfx")
     assert [line for line in guest.dmesg().splitlines() if COMPLAINTS.search(line)] == []
+
+
+@contextmanager
+def held(guest: Guest, uuid: str) -> Iterator[Process]:
+    """The device is open inside, and closed again after it, whatever happens there."""
+    holder = guest.hold(uuid)
+    try:
+        yield holder
+    finally:
+        holder.kill()
+        holder.wait(timeout=10)
 
 
 @contextmanager

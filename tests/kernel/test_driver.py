@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.conftest import BootGuest
-from tests.kernel.gfx import UUIDS, Gfx, Load, loading, refused
+from tests.kernel.gfx import UUIDS, Gfx, Load, held, loading, refused
 from tests.kernel.guest.errors import CommandTimeoutError
 from tests.kernel.guest.guest import Guest
 from tests.waiting import wait_until
@@ -174,57 +174,56 @@ def test_the_core_refuses_a_malformed_or_known_uuid_before_the_driver_sees_it(gf
 
 def test_an_open_device_takes_only_what_is_runtime_writable(gfx: Gfx, guest: Guest) -> None:
     gfx.create("gfx-nic", A)
-    holder = guest.hold(A)
-    for parameter, same_value in [("new-feature", "on"), ("num-queues", "8"), ("rx-mode", "promiscuous")]:
-        with refused(errno.EBUSY):
-            gfx.write(A, parameter, same_value)
-    gfx.write(A, "rx-limit", "100")
-    holder.kill()
-    holder.wait()
+    with held(guest, A):
+        for parameter, text in [("new-feature", "off"), ("num-queues", "8"), ("rx-mode", "promiscuous")]:
+            with refused(errno.EBUSY):
+                gfx.write(A, parameter, text)
+        gfx.write(A, "rx-limit", "100")
     gfx.write(A, "num-queues", "8")
     assert (gfx.read(A, "rx-limit"), gfx.read(A, "num-queues")) == ("100\n", "8\n")
 
 
+def test_a_write_to_an_open_device_is_busy_even_with_the_value_that_is_set(gfx: Gfx, guest: Guest) -> None:
+    gfx.create("gfx-nic", A)
+    with held(guest, A), refused(errno.EBUSY):
+        gfx.write(A, "num-queues", "4")
+
+
 def test_the_memory_of_an_open_gpu_is_busy(gfx: Gfx, guest: Guest) -> None:
     gfx.create("gfx-varGB", A)
-    holder = guest.hold(A)
-    with refused(errno.EBUSY):
+    with held(guest, A), refused(errno.EBUSY):
         gfx.write(A, "memory", "2048")
-    holder.kill()
 
 
 def test_remove_waits_until_the_device_is_closed_and_keeps_its_share_so_long(gfx: Gfx, guest: Guest) -> None:
     gfx.create("gfx-8GB", A)
-    holder = guest.hold(A)
-    remover = gfx.start_removing(A)
-    wait_until(lambda: A not in gfx.instances(), timeout=10, what="the removal to begin")
-    with pytest.raises(CommandTimeoutError):
-        remover.wait(timeout=0.5)
-    during = gfx.available("gfx-8GB")
-    holder.kill()
+    with held(guest, A):
+        remover = gfx.start_removing(A)
+        wait_until(lambda: A not in gfx.instances(), timeout=10, what="the removal to begin")
+        with pytest.raises(CommandTimeoutError):
+            remover.wait(timeout=0.5)
+        during = gfx.available("gfx-8GB")
     assert (remover.wait(timeout=10), during, gfx.available("gfx-8GB")) == (0, 1, 2)
 
 
 def test_the_values_of_an_instance_go_as_soon_as_its_removal_begins(gfx: Gfx, guest: Guest) -> None:
     gfx.create("gfx-nic", A)
-    directory = f"{gfx.parent_path()}/{A}"
-    before = guest.run(f"ls {directory}").stdout.split()
-    holder = guest.hold(A)
-    remover = gfx.start_removing(A)
-    wait_until(lambda: A not in gfx.instances(), timeout=10, what="the removal to begin")
-    during = wait_until(lambda: guest.run(f"ls {directory}").stdout.split(), timeout=10, what="what is left")
-    holder.kill()
-    remover.wait(timeout=10)
-    assert ("migration" in before, during) == (True, ["iommu_group", "vfio-dev"])
+
+    def files() -> list[str]:
+        return guest.run(f"ls {gfx.parent_path()}/{A}").stdout.split()
+
+    assert "migration" in files()
+    with held(guest, A):
+        remover = gfx.start_removing(A)
+        wait_until(lambda: "migration" not in files(), timeout=10, what="the values to go")
+        waits = remover.alive()
+    assert (waits, remover.wait(timeout=10)) == (True, 0)
 
 
 def test_the_driver_cannot_be_unloaded_while_a_device_is_open(gfx: Gfx, guest: Guest) -> None:
     gfx.create("gfx-nic", A)
-    holder = guest.hold(A)
-    with refused(errno.EAGAIN):
+    with held(guest, A), refused(errno.EAGAIN):
         guest.rmmod("gfx")
-    holder.kill()
-    holder.wait()
 
 
 # Loading
