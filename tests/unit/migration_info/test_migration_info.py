@@ -68,6 +68,11 @@ def test_what_is_no_json_is_unusable_on_either_side(case: str) -> None:
         assert str(caught.value).isprintable()
 
 
+def test_a_byte_order_mark_is_told_as_such() -> None:
+    with pytest.raises(UnusableError, match="begins with a byte order mark: UTF-8 without one is expected"):
+        parse_source(NOT_JSON["a byte order mark"])
+
+
 @pytest.mark.parametrize("text", ["[]", "null", "1", '"x"', "true", "[{}]"])
 def test_what_is_no_object_is_unusable_on_either_side(text: str) -> None:
     for parse in (parse_source, parse_destination):

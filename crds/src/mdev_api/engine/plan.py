@@ -47,8 +47,9 @@ class _Reading:
 def rank(source: Source, openings: Iterable[Opening], source_type: str | None = None) -> Plan:
     """Candidates best first, and the openings that cannot take the source with every reason.
 
-    ``source_type``: the source's own type, if it has one. Incompatible or Unknown openings are rejected with their
-    findings; compatible ones without room with ``no_capacity``. An idle instance's ``values`` must be a full reading.
+    ``source_type``: the source's own type; None: it has none, and no type is preferred. Incompatible or Unknown openings
+    are rejected with their findings; compatible ones without room with ``no_capacity``. An idle instance's ``values``
+    must be a full reading.
     """
     readings = _Readings(source)
     ranked: list[tuple[_Criteria, tuple[str, ...], Opening, Answer]] = []
@@ -118,7 +119,7 @@ def _criteria(opening: Opening, answer: Answer, reading: _Reading, source_type: 
         len(answer.writes),
         opening.instance is None,
         reading.flexibility,
-        source_type is not None and opening.type != source_type,
+        opening.type != source_type,
         -opening.free,
     )
 
