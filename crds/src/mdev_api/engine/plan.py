@@ -47,9 +47,9 @@ class _Reading:
 def rank(source: Source, openings: Iterable[Opening], source_type: str | None = None) -> Plan:
     """Candidates best first, and the openings that cannot take the source with every reason.
 
-    ``source_type``: the source's own type; None: it has none, and no type is preferred. Incompatible or Unknown openings
-    are rejected with their findings; compatible ones without room with ``no_capacity``. An idle instance's ``values``
-    must be a full reading.
+    ``source_type``: the source's own type; None: it has none, and no type is preferred. Incompatible or Unknown
+    openings are rejected with their findings; compatible ones without room with ``no_capacity``. An idle instance's
+    ``values`` must be a full reading.
     """
     readings = _Readings(source)
     ranked: list[tuple[_Criteria, tuple[str, ...], Opening, Answer]] = []
