@@ -62,11 +62,14 @@ def metadata_of(profile: DeviceProfile) -> Metadata:
 
 
 def source_of(instance: NodeInstance, profile: DeviceProfile) -> Source:
-    """The device as the source of a migration. ``profile`` is the one that ``instance.profile`` names."""
+    """The device as the source of a migration. ``profile`` is the one that ``instance.profile`` names.
+
+    A reading that cannot be used gives no model either: its parameters are hidden, so no comparison may count on them.
+    """
     status = profile.status
     whole = _whole_fault(profile.metadata.name, status)
     if status is None or whole is not None:
-        return Source(model=status.model if status else None, fault=whole)
+        return Source(model=None, fault=whole)
     return Source(model=status.model, parameters=tuple(_source_parameter(instance, p) for p in status.parameters))
 
 
@@ -76,8 +79,9 @@ def explicit_source(device: ExplicitDevice) -> Source:
     if fault is not None:
         return Source(model=None, fault=fault)
     if device.version is not None:
-        fault = f"version {shown(device.version)} is not known: give the values themselves instead"
-    return Source(model=device.model, parameters=tuple(_explicit_parameter(v) for v in device.values), fault=fault)
+        fault = f"version {shown(device.version)} of {device.model} is not known: give the values themselves instead"
+        return Source(model=None, fault=fault)
+    return Source(model=device.model, parameters=tuple(_explicit_parameter(v) for v in device.values))
 
 
 def instance_values(instance: NodeInstance, profile: DeviceProfile) -> Mapping[str, str] | None:
