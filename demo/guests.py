@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from demo.nodes import CARDS, Card
+from demo.nodes import CARDS, RESCAN_SECONDS, Card
 from tests.controlplane.control_plane import ControlPlane
 from tests.kernel.guest.guest import Guest
 from tests.kernel.guest.prepare import prepare
@@ -30,6 +30,7 @@ class GuestNode:
         """See :class:`demo.nodes.Node`."""
         module = "demo.lying_agent" if lying else "mdev_node_agent"
         options = f"--node-name {self.name} --kubeconfig {self._kubeconfig} --state-dir /run/mdev-node-agent"
+        options += f" --rescan-seconds {RESCAN_SECONDS}"
         python = f"PYTHONPATH={CHECKOUT} {sys.executable}"
         command = f"{python} -m {module} run {options} --in-use process --log-format console"
         self._agent = self._guest.start(command, "agent")

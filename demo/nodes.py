@@ -24,6 +24,10 @@ CARDS: dict[str, tuple[Card, ...]] = {
 """A has 8 GB cards, B all three types, C an older driver; each has a serial card whose driver publishes nothing."""
 
 
+RESCAN_SECONDS = 5.0
+"""Opening a device sends no event: in use shows at the next rescan, by default each 60 s, here to be watched sooner."""
+
+
 class Node(Protocol):
     """One node of the demo."""
 
