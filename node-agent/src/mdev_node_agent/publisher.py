@@ -1,7 +1,7 @@
 """Writes NodeDevices and the DeviceProfiles that it refers to: profiles first, only what changed, never lost.
 
 The first change goes out at once, followers are gathered for a second. A profile is created, or, where its name is
-taken, compared: one whose stored content differs is refused (ProfileRefused), and its offer is not shown. A profile that
+taken, compared: one whose stored content differs is refused (ProfileRefused), and its offer is not shown. One that
 was seen is not asked for again until :meth:`Publisher.check_again`. Whatever the API server or the network answers, the
 newest inventory is tried again after a jittered pause.
 """
