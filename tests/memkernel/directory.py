@@ -39,9 +39,10 @@ class MemoryDirectory:
             return MemoryDirectory(self._lock, entry)
 
     def list(self) -> list[str]:
-        """Names of all entries, sorted."""
+        """Names of all entries, sorted; none if the directory is gone (measured: sysfs lists it as empty)."""
         with self._lock:
-            return sorted(self._alive().entries)
+            self._check_open()
+            return sorted(self._directory.entries)
 
     def read(self, name: str) -> bytes:
         """What the driver shows."""
@@ -86,9 +87,12 @@ class MemoryDirectory:
     ) -> None:
         self.close()
 
-    def _alive(self) -> Dir:
+    def _check_open(self) -> None:
         if self._closed:
             raise fault(errno.EBADF)
+
+    def _alive(self) -> Dir:
+        self._check_open()
         if self._directory.gone:
             raise fault(errno.ENOENT)
         return self._directory

@@ -109,5 +109,6 @@ def test_devices_and_drivers_that_come_and_go_never_make_a_look_fail() -> None:
         for thread in running:
             thread.result(timeout=10)
     assert all({"gfx0", "gfx1"} <= {p.name for p in seen.parents} for seen in looks)
+    assert all(len(p.offers) == 2 for seen in looks for p in seen.parents if p.name == "mtty")
     partial = [i for seen in looks for i in seen.instances if i.values == {} and not i.unreadable]
     assert partial == []

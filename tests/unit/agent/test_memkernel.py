@@ -205,6 +205,7 @@ def test_a_pinned_directory_never_reaches_a_device_made_anew(kernel: MemoryKerne
         kernel.write(f"bus/mdev/devices/{FIRST}/remove", "1")
         create(kernel, "gfx-8GB", parent="gfx0")
         assert answer(lambda: pinned.read("uevent")) == "ENOENT"
+        assert pinned.list() == []
 
 
 def test_a_driver_is_not_unloaded_while_a_device_is_open(kernel: MemoryKernel) -> None:

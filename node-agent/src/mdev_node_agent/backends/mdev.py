@@ -193,7 +193,7 @@ class MdevBackend:
 
 
 def _parent(port: Port, directory: Directory, name: str) -> tuple[Parent, list[str]]:
-    """A parent, and the ids of the devices that stand below it."""
+    """A parent, and the ids of the devices that stand below it. OSError if it is gone before the look is over."""
     path = f"{PARENTS}/{name}"
     told: list[Unreadable] = []
     driver = _driver(port, directory, told)
@@ -208,7 +208,7 @@ def _parent(port: Port, directory: Directory, name: str) -> tuple[Parent, list[s
                 with types.open(type_id) as type_directory:
                     offers.append(_offer(type_directory, f"{path}/{TYPES}/{type_id}", type_id, driver, hardware))
             except OSError as error:
-                if error.errno not in GONE:
+                if error.errno not in GONE or type_id in types.list():
                     told.append(unreadable(f"{path}/{TYPES}/{type_id}", type_id, error))
     parent = Parent(
         name=name,
@@ -217,7 +217,9 @@ def _parent(port: Port, directory: Directory, name: str) -> tuple[Parent, list[s
         offers=tuple(offers),
         unreadable=tuple(told),
     )
-    return parent, [entry for entry in directory.list() if _is_uuid(entry)]
+    below = [entry for entry in directory.list() if _is_uuid(entry)]
+    directory.link("subsystem")  # a directory that is gone lists nothing, and would look like a parent without types
+    return parent, below
 
 
 def _offer(
@@ -266,10 +268,13 @@ def _driver(port: Port, parent: Directory, told: list[Unreadable]) -> dict[str, 
 
 
 def _available(directory: Directory, path: str, told: list[Unreadable]) -> int | None:
+    """Every type has this file, so that it is read last shows that what was read before is of a type that exists."""
     path = f"{path}/available_instances"
     try:
         text = text_of(directory, "available_instances")
     except OSError as error:
+        if error.errno in GONE:
+            raise
         told.append(unreadable(path, "available_instances", error))
         return None
     if text.isascii() and text.isdigit():

@@ -5,8 +5,9 @@ uevents. The real kernel (:mod:`mdev_node_agent.sysfs.host`) and the in-memory k
 same port; the product has no other branch.
 
 An opened directory is pinned: after the device behind it is gone, its operations raise OSError (ENOENT or ENODEV),
-they never reach a successor of the same name. Errors are OSError with the kernel's errno; the port adds none of its
-own and swallows none.
+they never reach a successor of the same name. Only ``list`` does not tell: sysfs lists a directory that is gone as
+empty, so whoever concludes something from an empty list looks for another sign of life. Errors are OSError with the
+kernel's errno; the port adds none of its own and swallows none.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Directory(AbstractContextManager["Directory"], Protocol):
         """Open a subdirectory, following a symlink as sysfs has many."""
 
     def list(self) -> list[str]:
-        """Names of all entries, sorted."""
+        """Names of all entries, sorted; none where the directory is gone."""
 
     def read(self, name: str) -> bytes:
         """The whole content of an attribute, as the driver shows it."""
