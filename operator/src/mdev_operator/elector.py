@@ -32,6 +32,7 @@ from types import TracebackType
 from typing import Any
 
 import structlog
+
 from mdev_api.kube.client import ApiError, Client, Unreachable
 from mdev_api.kube.requests import create, get, replace
 from mdev_api.kube.resources import LEASES

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 import structlog
+
 from mdev_api.kube.backoff import Backoff
 from mdev_api.kube.client import ApiError, Unreachable
 
