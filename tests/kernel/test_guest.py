@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import http.server
-import os
 import signal
 import socketserver
 import subprocess
@@ -234,7 +233,7 @@ def test_the_python_of_the_checkout_runs_with_its_packages(guest: Guest) -> None
 
 
 def test_the_hosts_loopback_answers_until_the_cable_is_pulled(guest: Guest, port: int) -> None:
-    fetch = f"wget -q -T 3 -O /dev/null http://{HOST}:{port}/"
+    fetch = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {HOST} {port} | grep -q '200 OK'"
     guest.run(fetch)
 
     guest.link(up=False)
@@ -273,7 +272,8 @@ def test_qemu_ends_with_the_process_that_started_it(kernel: Images, tmp_path: Pa
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, cwd=checkout) as owner:
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())
-        os.kill(pid, 0)  # it runs
+        is_qemu = Path(f"/proc/{pid}/comm").read_text
+        wait_until(lambda: is_qemu().startswith("qemu"), timeout=20, what="setpriv to become qemu")
         owner.kill()
 
     def gone() -> bool:

@@ -9,6 +9,7 @@ must outlive the guest's power, such as a journal, belongs there. The host's loo
         guest.write("/sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/create", uuid)
 
 Commands that are one string run in busybox's shell with its own tools, because starting anything else takes long here.
+(Of those, wget crashes: a static program cannot look up names. Use nc.)
 All methods may be called from any thread, and all have deadlines.
 """
 
@@ -136,8 +137,8 @@ class Guest:
         return self._qemu
 
     def _bell(self) -> Doorbell:
-        if self._doorbell is None:
-            raise GuestError(f"guest {self.name} was never started")
+        if self._qemu is None or self._doorbell is None:
+            raise GuestError(f"guest {self.name} is powered off")
         return self._doorbell
 
     # Commands

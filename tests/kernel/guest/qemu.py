@@ -75,7 +75,10 @@ def _start(arguments: list[str], descriptors: tuple[int, int], console: Path) ->
 
 
 class Qemu:
-    """A running machine. It ends with this process, however that ends."""
+    """A running machine. It ends with this process, however that ends.
+
+    The parent-death signal sees to it; in the instant before that is set, the guest: without its doorbell it panics.
+    """
 
     def __init__(self, machine: Machine) -> None:
         self._console = machine.console
