@@ -10,6 +10,7 @@ from pathlib import Path
 
 from demo.nodes import CARDS, RESCAN_SECONDS, Card
 from tests.controlplane.control_plane import ControlPlane
+from tests.kernel.guest.__main__ import compile_python
 from tests.kernel.guest.guest import Guest
 from tests.kernel.guest.prepare import prepare
 from tests.kernel.guest.process import Process
@@ -52,6 +53,7 @@ class GuestNode:
 def guest_nodes(directory: Path, plane: ControlPlane) -> Iterator[dict[str, GuestNode]]:
     """Boot all guests at once; they are switched off at the end."""
     images = prepare()
+    compile_python()
 
     def boot(name: str) -> Guest:
         modules = [_spec(card) for card in CARDS[name]]

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.controlplane.control_plane import ControlPlane
 
-PATIENCE = 120.0
+PATIENCE = 180.0
 """Seconds for any one thing to happen; emulated guests on a busy machine are slow."""
 
 Object = dict[str, Any]
