@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = '{"model": "m", "params": {"p": {"type": "int", "value": %s}}}'
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+"""As at a user's: Python writes again when it ends what it could not write before."""
 DESTINATION = '{"models": {"m": {"params": {"p": {"type": "int", "init_value": 1}}}}}'
 
 
@@ -33,7 +35,7 @@ def test_a_reader_that_went_away_is_no_verdict_and_no_traceback(arguments: list[
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = subprocess.run([*arguments, *extra], stdout=writing, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*arguments, *extra], stdout=writing, stderr=subprocess.PIPE, env=BUFFERED, text=True)
     finally:
         os.close(writing)
     assert (done.returncode, "Traceback" in done.stderr) == (3, False)
@@ -41,7 +43,7 @@ def test_a_reader_that_went_away_is_no_verdict_and_no_traceback(arguments: list[
 
 def test_a_full_disk_is_no_verdict(arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, env=BUFFERED, text=True)
     assert (done.returncode, done.stderr) == (3, "error: cannot write the answer: No space left on device\n")
 
 
@@ -49,3 +51,8 @@ def test_a_full_disk_is_no_verdict(arguments: list[str]) -> None:
 def test_a_closed_stream_makes_no_traceback(arguments: list[str], closed: str, code: int) -> None:
     done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *arguments], capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+
+
+def test_without_stderr_wrong_usage_still_has_its_exit_status(arguments: list[str]) -> None:
+    done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *arguments, "extra"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "")
