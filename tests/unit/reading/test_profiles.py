@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mdev_api.engine.metadata import ValueType
 from mdev_api.kinds.common import dump
 from mdev_api.kinds.device_model import DeviceModel
 from mdev_api.kinds.device_profile import DeviceProfileSpec
 from mdev_api.reading import Reading, compile_models, read_profile
+from mdev_api.values import from_text
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "models"
 MEMORY = {"name": "memory", "type": "int", "offValue": "0"}
@@ -246,6 +250,19 @@ def test_allowed_values_may_come_from_an_expression_with_ranges() -> None:
     [parameter] = read(profile(), device_model("true", memory)).parameters
 
     assert parameter.allowed_values == ("1", "4-8", "16")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), st.sampled_from(list(ValueType)))
+def test_whatever_text_an_attribute_holds_a_resolved_reading_is_canonical(text: str, value_type: ValueType) -> None:
+    spec = profile(attributes=[{"name": "raw", "value": text}])
+    raw = {"name": "p", "initValue": {"expression": "profile.attributes.raw"}}
+
+    reading = read(spec, device_model("true", raw, definitions=[{"name": "p", "type": value_type}]))
+
+    [parameter] = reading.parameters
+    assert reading.resolved == (parameter.schema_error is None)
+    if parameter.init_value is not None:
+        assert parameter.init_value == from_text(value_type, text) == from_text(value_type, parameter.init_value)
 
 
 def published(**members: Any) -> dict[str, Any]:

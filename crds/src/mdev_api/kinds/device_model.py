@@ -113,7 +113,10 @@ class Match(ApiModel):
     name: Handle
     """Name of the match, for messages."""
     expression: Expression
-    """CEL over the variable profile (a DeviceProfile's spec, attributes and facts as maps) that gives true or false."""
+    """CEL for true or false, over profile.backend, profile.driver.{name,version}, profile.type.{id,name,deviceAPI},
+    profile.hardware.{vendor,device,subsystemVendor,subsystemDevice} and the maps profile.attributes and profile.facts;
+    an absent member reads as the empty string, an absent key of a map is an error unless asked for with in or has().
+    """
     parameters: Annotated[tuple[MatchParameter, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
     """What the parameters are where this match holds."""
 

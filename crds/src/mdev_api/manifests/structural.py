@@ -8,6 +8,7 @@ name. Every keyword is either translated here or refused with its path, so nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -35,12 +36,12 @@ def structural_schema(model: type[BaseModel], *, defaults: bool = True) -> dict[
     return _convert(schema, _Context(definitions=schema.get("$defs", {}), defaults=defaults), model.__name__, ())
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Context:
     """What holds for a whole schema."""
 
-    def __init__(self, *, definitions: Mapping[str, Any], defaults: bool) -> None:
-        self.definitions = definitions
-        self.defaults = defaults
+    definitions: Mapping[str, Any]
+    defaults: bool
 
 
 def _convert(node: Mapping[str, Any], context: _Context, path: str, within: tuple[str, ...]) -> dict[str, Any]:
