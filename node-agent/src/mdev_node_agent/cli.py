@@ -15,8 +15,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mdev_node_agent.discover_command import Format, UnusableRootError, discover
+from mdev_node_agent.discover_command import Format, discover
 from mdev_node_agent.settings import CannotRunError, RunSettings
+from mdev_node_agent.sysfs.root import UnusableRootError, usable_port
 
 EXIT_UNUSABLE = 3
 _EXIT_INTERRUPTED = 130
@@ -89,6 +90,7 @@ def run_command(
     ] = LogFormat.JSON,
 ) -> None:
     """Publish this node's devices and carry out its reservations until told to stop."""
+    usable_port(sysfs)
     from mdev_node_agent.run import run_until_signalled
 
     run_until_signalled(

@@ -17,8 +17,7 @@ from mdev_api.hashing import profile_name
 from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.discovery import observe
 from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
-from mdev_node_agent.sysfs.attribute import reason
-from mdev_node_agent.sysfs.host import HostPort
+from mdev_node_agent.sysfs.root import usable_port
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,13 +34,9 @@ class Format(StrEnum):
     TABLE = "table"
 
 
-class UnusableRootError(Exception):
-    """There is no sysfs where it was said to be; the message says what is there and what to do."""
-
-
 def discover(sysfs: Path, output: Format, *, width: int | None = None) -> str:
     """What is there, as text. ``width``: columns of the terminal; None: nobody will wrap it. UnusableRootError."""
-    observation = observe(_port(sysfs), [MdevBackend()])
+    observation = observe(usable_port(sysfs), [MdevBackend()])
     if output is Format.TABLE:
         return as_table(observation, width or _WIDE)
     text = json.dumps(as_document(observation), indent=2, ensure_ascii=False) + "\n"
@@ -78,23 +73,6 @@ def as_table(observation: Observation, width: int) -> str:
         if table.row_count:
             console.print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
-
-
-def _port(sysfs: Path) -> HostPort:
-    port = HostPort(root=sysfs)
-    try:
-        with port.open("") as root:
-            missing = [name for name in ("bus", "class") if name not in root.list()]
-        port.boot_id()
-    except OSError as error:
-        raise UnusableRootError(
-            f"cannot read the kernel below {sysfs}: {reason(error)}; --sysfs says where sysfs is mounted"
-        ) from None
-    if missing:
-        raise UnusableRootError(
-            f"{sysfs} is no sysfs: it has no directory {' and no '.join(missing)}; --sysfs says where sysfs is mounted"
-        )
-    return port
 
 
 def _parent(parent: Parent) -> dict[str, Any]:

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+import mdev_node_agent.run as run_module
 from mdev_api.hashing import profile_name
 from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.cli import main
 from mdev_node_agent.discover_command import as_document, as_table
 from mdev_node_agent.discovery import observe
 from mdev_node_agent.observation import Observation
+from mdev_node_agent.settings import RunSettings
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 from tests.memkernel.mtty import Mtty
@@ -120,6 +122,7 @@ def test_a_node_without_devices_is_no_error(tmp_path: Path, capsys: pytest.Captu
         (["discover", "-o", "xml"], "xml"),
         (["discover", "--colour"], "--colour"),
         (["run"], "--node-name"),
+        (["run", "--node-name", "n1", "--sysfs", "/absent"], "cannot read the kernel below /absent"),
         (["undo"], "undo"),
         ([], "command"),
     ],
@@ -131,6 +134,26 @@ def test_wrong_usage_ends_with_3_and_a_sentence(
     assert (status, out) == (3, "")
     assert words in err
     assert "Traceback" not in err
+
+
+def test_run_starts_with_what_the_command_line_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, sysfs: Path
+) -> None:
+    told: list[RunSettings] = []
+    monkeypatch.setattr(run_module, "run_until_signalled", told.append)
+    arguments = ["--node-name", "n1", "--sysfs", str(sysfs), "--kubeconfig", "/k", "--in-use", "none"]
+    status, _, _ = run(capsys, "run", *arguments, "--rescan-seconds", "3600")
+    assert status == 0
+    assert told == [RunSettings(node="n1", sysfs=sysfs, kubeconfig=Path("/k"), in_use="none", rescan_seconds=3600)]
+
+
+def test_run_without_credentials_ends_with_3_and_a_sentence(
+    capsys: pytest.CaptureFixture[str], sysfs: Path, tmp_path: Path
+) -> None:
+    arguments = ["--node-name", "n1", "--sysfs", str(sysfs), "--kubeconfig", str(tmp_path / "absent")]
+    status, _, err = run(capsys, "run", *arguments)
+    assert status == 3
+    assert str(tmp_path / "absent") in err
 
 
 def test_a_reader_that_goes_away_is_no_error(sysfs: Path) -> None:
