@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.kernel.guest.guest import Guest
-from tests.kernel.guest.prepare import Images, prepare
+from tests.kernel.guest.prepare import Images, compile_python, prepare
 
 BootGuest = Callable[..., Guest]
 """``boot_guest(name, modules)``: the running guest of that name and modules, booted at the first call."""
@@ -17,12 +17,17 @@ BootGuest = Callable[..., Guest]
 @pytest.fixture(scope="session")
 def kernel() -> Images:
     """What guests boot from, prepared once per run."""
-    return prepare()
+    images = prepare()
+    compile_python()
+    return images
 
 
 @pytest.fixture(scope="module")
 def boot_guest(kernel: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BootGuest]:
-    """Boots guests on demand and switches them off after the module's last test."""
+    """Boots guests on demand and switches them off after the module's last test.
+
+    Threads may boot guests of different names at the same time.
+    """
     running: dict[tuple[str, tuple[str, ...]], Guest] = {}
     with ExitStack() as guests:
 

@@ -7,26 +7,14 @@ shell [--modules SPEC ...]   boot a guest and give commands to its shell, one li
 from __future__ import annotations
 
 import argparse
-import compileall
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 
 from tests.kernel.guest.errors import CommandTimeoutError, GuestError
 from tests.kernel.guest.guest import Guest
-from tests.kernel.guest.prepare import prepare
+from tests.kernel.guest.prepare import compile_python, prepare
 from tests.kernel.guest.progress import say, step
-
-CHECKOUT = Path(__file__).resolve().parents[3]
-
-
-def compile_python() -> None:
-    """Byte code for everything that an agent imports: a guest that must compile needs minutes instead of seconds."""
-    packages = [Path(sysconfig.get_path("purelib")), *sorted(CHECKOUT.glob("*/src"))]
-    with step("compiling Python for guests", usually="2 s, at first 40"):
-        for directory in packages:
-            compileall.compile_dir(directory, quiet=2, workers=0)
 
 
 def shell(modules: list[str]) -> None:
