@@ -1,4 +1,4 @@
-"""A simulated node: the real agent on a kernel in memory, against a real API server."""
+"""A node of a test as the API server has it, and a simulated one: the real agent on a kernel in memory."""
 
 from __future__ import annotations
 
@@ -21,29 +21,11 @@ DEADLINES = Deadlines(call=2.0, remove=0.5)
 
 
 @dataclass(kw_only=True)
-class Node:
-    """One node of a test: its kernel, and what the API server has of it (read with ``client``)."""
+class NodeObjects:
+    """What the API server has of one node, read and written with ``client``."""
 
     name: str
-    kernel: MemoryKernel
     client: Client
-    kubeconfig: Path
-    state_dir: Path
-
-    @asynccontextmanager
-    async def agent(self, *, rescan_seconds: float = 3600.0) -> AsyncIterator[asyncio.Task[None]]:
-        """The agent of this node, running within the block."""
-        settings = RunSettings(
-            node=self.name, kubeconfig=self.kubeconfig, state_dir=self.state_dir, rescan_seconds=rescan_seconds
-        )
-        task = asyncio.create_task(run(settings, port=self.kernel, source=self.kernel, deadlines=DEADLINES))
-        try:
-            yield task
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            raise error
 
     async def status(self) -> dict[str, Any]:
         """Status of NodeDevices; empty if there is none yet."""
@@ -89,6 +71,10 @@ class Node:
             json_patch(NODE_RESERVATIONS, self.name, [{"op": "replace", "path": path, "value": intent}])
         )
 
+    async def reservations(self) -> dict[str, Any]:
+        """NodeReservations as it is."""
+        return await self.client.send(get(NODE_RESERVATIONS, self.name))
+
     async def answer(self, entry_id: str) -> dict[str, Any] | None:
         """The agent's answer to an entry."""
         answers = (await self._status(NODE_RESERVATIONS)).get("reservations", ())
@@ -103,6 +89,30 @@ class Node:
             return answer if there else None
 
         return await eventually(look, timeout=timeout, what=f"{entry_id} of {self.name} to be {' or '.join(states)}")
+
+
+@dataclass(kw_only=True)
+class Node(NodeObjects):
+    """A simulated node: its kernel, and the agent's settings."""
+
+    kernel: MemoryKernel
+    kubeconfig: Path
+    state_dir: Path
+
+    @asynccontextmanager
+    async def agent(self, *, rescan_seconds: float = 3600.0) -> AsyncIterator[asyncio.Task[None]]:
+        """The agent of this node, running within the block."""
+        settings = RunSettings(
+            node=self.name, kubeconfig=self.kubeconfig, state_dir=self.state_dir, rescan_seconds=rescan_seconds
+        )
+        task = asyncio.create_task(run(settings, port=self.kernel, source=self.kernel, deadlines=DEADLINES))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
 
 
 async def ensure_namespace(client: Client, name: str = "mdev-node-agent") -> None:
