@@ -34,6 +34,14 @@ DEVICES = {
     twin.THREE: ("mtty", "mtty-2"),
     twin.UUIDS[3]: ("mdpy", "mdpy-xga"),
 }
+LOOK = """
+import json
+from mdev_node_agent.backends.mdev import MdevBackend
+from mdev_node_agent.in_use import ProcessSource
+from mdev_node_agent.sysfs.host import HostPort
+instances = MdevBackend().discover(HostPort()).instances
+print(json.dumps({name: use.state for name, use in ProcessSource().look(instances).items()}))
+"""
 
 
 def memory_kernel() -> MemoryKernel:
@@ -68,6 +76,19 @@ def test_both_kernels_answer_alike_operation_by_operation(guest: Guest, kernel: 
     assert len(real) > 200
     both = enumerate(zip_longest(real, lines(MemoryMachine())))
     assert [(number, theirs, ours) for number, (theirs, ours) in both if theirs != ours] == []
+
+
+def test_processes_tell_which_device_is_open_and_which_is_not(guest: Guest) -> None:
+    held, idle = twin.UUIDS[4:6]
+    for uuid in (held, idle):
+        guest.write("/sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create", uuid)
+    holder = guest.hold(held)
+    answered = guest.run([sys.executable, "-c", LOOK], timeout=120)
+    holder.kill()
+    states = json.loads(answered.stdout)
+    for uuid in (held, idle):
+        guest.write(f"/sys/bus/mdev/devices/{uuid}/remove", "1")
+    assert states == {held: "Yes", idle: "No"}
 
 
 def test_the_agent_sees_the_same_on_both(guest: Guest) -> None:
