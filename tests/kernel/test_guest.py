@@ -114,6 +114,13 @@ def test_a_background_process_lives_until_it_is_killed(guest: Guest) -> None:
     assert not process.alive()
 
 
+def test_a_process_can_be_killed_the_moment_it_has_begun(guest: Guest) -> None:
+    for _ in range(20):
+        process = guest.start("sleep 1000", "short-lived")
+        process.kill()
+        assert process.wait(20) == -signal.SIGKILL
+
+
 def test_waiting_for_words_that_never_come_ends_with_the_process(guest: Guest) -> None:
     with pytest.raises(CommandError, match=r"ended \(status 5\) without saying 'ready'; its log: broken"):
         guest.start("echo broken; exit 5", "broken").wait_for("ready")

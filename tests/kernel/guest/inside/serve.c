@@ -182,10 +182,21 @@ static void spawn(struct request *request)
 	answer("%lu begun %d\n", request->id, process);
 }
 
+/* The whole group; a child that was forked this moment may not have made its group yet, then it alone. */
+static int send_signal(pid_t process, int number)
+{
+	if (kill(-process, number) == 0)
+		return 0;
+	for (int i = 0; i < MAX_CHILDREN; i++)
+		if (children[i].process == process)
+			return kill(process, number);
+	return -1;
+}
+
 static void carry_out(struct request *request)
 {
 	if (!strcmp(request->verb, "kill") && request->count == 2) {
-		int result = kill(-atoi(request->arguments[0]), atoi(request->arguments[1]));
+		int result = send_signal(atoi(request->arguments[0]), atoi(request->arguments[1]));
 
 		answer("%lu ended %d\n", request->id, result == 0 ? 0 : errno << 8);
 	} else if (!strcmp(request->verb, "clock") && request->count == 1) {
