@@ -91,7 +91,16 @@ async def _patch(send: Send, seen: NodeReservations, fence: int, operations: lis
     except ApiError as error:
         if not (error.invalid or error.conflict or error.not_found):
             raise
-        raise await _raced(send, name, fence, f"NodeReservations {name}: {error.message}") from error
+        raced = await _raced(send, name, fence, f"NodeReservations {name}: {error.message}")
+        if isinstance(raced, Raced) and _same(raced.current, seen):
+            # Nobody was first: a rule refused the change itself, and deciding again would ask for the same.
+            raise
+        raise raced from error
+
+
+def _same(current: dict[str, Any] | None, seen: NodeReservations) -> bool:
+    meta = (current or {}).get("metadata") or {}
+    return bool(meta.get("uid") == seen.metadata.uid and meta.get("generation") == seen.metadata.generation)
 
 
 async def _raced(send: Send, node: str, fence: int, message: str) -> Raced | Superseded:
