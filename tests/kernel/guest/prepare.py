@@ -75,7 +75,7 @@ def _initrd(kernel: Path) -> Path:
         need(TO_BUILD)
         with step("packing the guests' initial file system", usually="1 s"), cache.making(target) as scratch:
             tree = scratch / "tree"
-            for name in ("bin", "proc", "sys", "dev", "lower", "upper", "root", "share", "modules"):
+            for name in ("bin", "proc", "sys", "dev", "lower", "upper", "node", "share", "modules"):
                 (tree / name).mkdir(parents=True)
             shutil.copy(busybox(), tree / "bin/busybox")
             shutil.copy(script, tree / "init")
