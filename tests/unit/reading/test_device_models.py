@@ -48,7 +48,15 @@ def test_a_sound_model_has_no_problem() -> None:
         ("has(profile.type.id)", "1:1", "true or false is expected"),
         ("profile['backend'] == 'mdev'", "1:1", "undeclared reference to 'profile'"),
     ],
-    ids=["misspelt member", "type error in line two", "syntax", "no condition", "has() of a member", "profile itself"],
+    ids=[
+        "misspelt member",
+        "type error in line two",
+        "syntax",
+        "no condition",
+        "has() of a member",
+        "profile itself",
+        "NUL",
+    ],
 )
 def test_a_bad_expression_is_told_with_line_and_column(expression: str, position: str, said: str) -> None:
     problem = compiled(matches=match(expression=expression)).problem

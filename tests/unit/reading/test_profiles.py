@@ -252,6 +252,22 @@ def test_allowed_values_may_come_from_an_expression_with_ranges() -> None:
     assert parameter.allowed_values == ("1", "4-8", "16")
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"attributes": [{"name": "a", "value": "4096\0"}]},
+        {"facts": [{"name": "a\0b", "value": ""}]},
+        {"type": {"id": "vgpu-7\0x"}},
+    ],
+    ids=["value", "name", "member"],
+)
+def test_text_with_nul_is_never_read_cut_short(members: dict[str, Any]) -> None:
+    reading = read(profile(**members), device_model())
+
+    assert (reading.resolved, reading.reason) == (False, "MatchFailed")
+    assert "NUL" in reading.message
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), st.sampled_from(list(ValueType)))
 def test_whatever_text_an_attribute_holds_a_resolved_reading_is_canonical(text: str, value_type: ValueType) -> None:
     spec = profile(attributes=[{"name": "raw", "value": text}])
@@ -259,6 +275,9 @@ def test_whatever_text_an_attribute_holds_a_resolved_reading_is_canonical(text: 
 
     reading = read(spec, device_model("true", raw, definitions=[{"name": "p", "type": value_type}]))
 
+    if "\0" in text:
+        assert reading.reason == "MatchFailed"
+        return
     [parameter] = reading.parameters
     assert reading.resolved == (parameter.schema_error is None)
     if parameter.init_value is not None:

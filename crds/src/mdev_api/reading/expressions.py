@@ -58,11 +58,15 @@ class Expression:
 
 
 def variables_of(spec: DeviceProfileSpec) -> Variables:
-    """What expressions see of a profile."""
+    """What expressions see of a profile. Raises EvaluationError for a text with NUL: CEL would see it cut short."""
     content = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     members: dict[str, Any] = {f"profile.{path}": _member(content, path) for path in _MEMBERS}
     members["profile.attributes"] = {text.name: text.value for text in spec.attributes}
     members["profile.facts"] = {text.name: text.value for text in spec.facts}
+    for name, value in members.items():
+        texts = [*value, *value.values()] if isinstance(value, dict) else [value]
+        if any("\0" in text for text in texts):
+            raise EvaluationError(f"{name} has a NUL character, which no expression can read")
     return members
 
 

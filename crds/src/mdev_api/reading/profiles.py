@@ -48,12 +48,14 @@ def read_profile(spec: DeviceProfileSpec, models: Sequence[CompiledModel]) -> Re
     usable = [model for model in models if model.problem is None]
     if spec.published is not None:
         return _published(spec.published, usable)
-    variables = variables_of(spec)
+    applicable = [model for model in usable if _applies(model.spec.applies_to, spec)]
     failures: list[str] = []
     hits: list[tuple[CompiledModel, CompiledMatch]] = []
-    for model in usable:
-        if not _applies(model.spec.applies_to, spec):
-            continue
+    try:
+        variables = variables_of(spec) if applicable else {}
+    except EvaluationError as error:
+        return _unresolved("MatchFailed", str(error))
+    for model in applicable:
         try:
             match = _first_match(model, variables)
         except EvaluationError as error:
