@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.requests import create, get, json_patch
 from mdev_api.kube.resources import NAMESPACES, NODE_DEVICES, NODE_RESERVATIONS
+from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.run import run
 from mdev_node_agent.settings import Deadlines, RunSettings
 from tests.memkernel.kernel import MemoryKernel
@@ -100,12 +101,15 @@ class Node(NodeObjects):
     state_dir: Path
 
     @asynccontextmanager
-    async def agent(self, *, rescan_seconds: float = 3600.0) -> AsyncIterator[asyncio.Task[None]]:
+    async def agent(
+        self, *, rescan_seconds: float = 3600.0, backends: Sequence[Backend] | None = None
+    ) -> AsyncIterator[asyncio.Task[None]]:
         """The agent of this node, running within the block."""
         settings = RunSettings(
             node=self.name, kubeconfig=self.kubeconfig, state_dir=self.state_dir, rescan_seconds=rescan_seconds
         )
-        task = asyncio.create_task(run(settings, port=self.kernel, source=self.kernel, deadlines=DEADLINES))
+        work = run(settings, port=self.kernel, backends=backends, source=self.kernel, deadlines=DEADLINES)
+        task = asyncio.create_task(work)
         try:
             yield task
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,18 @@ import pytest_asyncio
 from mdev_api.hashing import instance_uuid, reading_digest
 from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import load
-from mdev_api.kube.requests import delete, get, json_patch
+from mdev_api.kube.requests import create, delete, get, json_patch, list_page
 from mdev_api.kube.resources import DEVICE_PROFILES, LEASES, NODE_DEVICES, NODE_RESERVATIONS
+from mdev_node_agent.backends.backend import Findings
+from mdev_node_agent.backends.mdev import MdevBackend
+from mdev_node_agent.discovery import observe
+from mdev_node_agent.inventory import take_stock
+from mdev_node_agent.observation import Offer
+from mdev_node_agent.sight import Sight
+from mdev_node_agent.sysfs.port import Port
 from tests.agent.node import Node, ensure_namespace
 from tests.agent.reservations import entry, value
+from tests.conftest import establish_crds
 from tests.controlplane.control_plane import ControlPlane
 from tests.controlplane.cuttable import Cuttable
 from tests.memkernel.driver import Module
@@ -90,8 +99,6 @@ async def test_the_lease_is_named_like_the_node(make_node: MakeNode) -> None:
     async with node.agent():
 
         async def look() -> list[dict[str, Any]]:
-            from mdev_api.kube.requests import list_page
-
             leases = (await node.client.send(list_page(LEASES, namespace="mdev-node-agent")))["items"]
             return [lease for lease in leases if lease["metadata"]["name"] == node.name]
 
@@ -350,6 +357,50 @@ async def test_an_agent_that_starts_without_the_api_server_publishes_when_it_com
             await asyncio.wait({agent}, timeout=0.5)
             line.mend()
             assert await node.profile("gfx0", "gfx-4GB")
+
+
+async def test_an_agent_that_starts_before_the_crds_publishes_when_they_come(tmp_path: Path) -> None:
+    with ControlPlane.start(tmp_path / "bare", controllers=False, scheduler=False) as plane:
+        async with Client(load(plane.kubeconfig)) as client:
+            kernel = MemoryKernel(drivers=[Gfx()])
+            node = Node(name="early", kernel=kernel, client=client, kubeconfig=plane.kubeconfig, state_dir=tmp_path)
+            async with node.agent() as agent:
+                await asyncio.wait({agent}, timeout=0.5)
+                await asyncio.to_thread(establish_crds, plane)
+                assert await node.profile("gfx0", "gfx-4GB")
+
+
+async def test_a_profile_of_the_same_name_and_other_content_is_refused_and_told(make_node: MakeNode) -> None:
+    node = make_node(Gfx(types=["4GB"], nics=1, parents=3))
+    # Attributes make this node's profile one that no other test has.
+    stock = take_stock(Sight(observation=observe(node.kernel, [Renamed()])))
+    name, spec = next(iter(stock.profiles.items()))
+    await node.client.send(
+        create(DEVICE_PROFILES, {"metadata": {"name": name}, "spec": {**spec, "driver": {"name": "forged"}}})
+    )
+    async with node.agent(backends=[Renamed()]):
+
+        async def look() -> str | None:
+            conditions = (await node.status()).get("conditions", ())
+            return next((c["message"] for c in conditions if c["type"] == "Healthy" and c["status"] == "False"), None)
+
+        assert "ProfileRefused" in await eventually(look, timeout=10, what="Healthy=False")
+        assert all("offers" not in parent for parent in (await node.status())["parents"])
+    await node.client.send(delete(DEVICE_PROFILES, name))
+
+
+class Renamed(MdevBackend):
+    """The back-end, except that its types have a name that no other test sees."""
+
+    def discover(self, port: Port) -> Findings:
+        """As its parent, with other profiles."""
+        findings = super().discover(port)
+
+        def renamed(offer: Offer) -> Offer:
+            return replace(offer, profile={**offer.profile, "type": {"id": offer.type, "name": "forged"}})
+
+        parents = [replace(p, offers=tuple(renamed(o) for o in p.offers)) for p in findings.parents]
+        return replace(findings, parents=tuple(parents))
 
 
 async def test_a_deleted_inventory_comes_back(make_node: MakeNode) -> None:

@@ -22,6 +22,7 @@ from tests.agent.reservations import entry, value
 from tests.controlplane.control_plane import ControlPlane
 from tests.kernel.conftest import BootGuest
 from tests.kernel.gfx import Gfx
+from tests.kernel.guest.__main__ import compile_python
 from tests.kernel.guest.guest import Guest
 from tests.kernel.guest.process import Process
 from tests.waiting import eventually, wait_until
@@ -59,6 +60,7 @@ class AgentInGuest:
 
 @pytest.fixture(scope="module")
 def agent(boot_guest: BootGuest, control_plane: ControlPlane) -> Iterator[AgentInGuest]:
+    compile_python()
     guest = boot_guest("agent", ["gfx"])
     text = control_plane.kubeconfig_for("agent", ["system:masters"], server=control_plane.guest_server).read_text()
     kubeconfig = guest.share / "kubeconfig"
@@ -74,9 +76,10 @@ async def node(agent: AgentInGuest, control_plane: ControlPlane) -> AsyncIterato
         await ensure_namespace(client)
         node = NodeObjects(name=agent.guest.name, client=client)
         agent.start()
+        boot_id = agent.boot_id()
 
         async def look() -> bool:
-            return (await node.status()).get("bootID") == agent.boot_id()
+            return (await node.status()).get("bootID") == boot_id
 
         await eventually(look, timeout=START_SECONDS, what="the agent's inventory", interval=0.5)
         yield node

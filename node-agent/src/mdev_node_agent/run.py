@@ -15,9 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
-from mdev_api.kinds.node_reservations import Entry, EntryAnswer
 from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import CredentialsError, load
 from mdev_api.kube.reflector import Reflector
@@ -38,6 +36,7 @@ from mdev_node_agent.settings import CannotRunError, Deadlines, RunSettings
 from mdev_node_agent.sight import Eye, Sight
 from mdev_node_agent.sysfs.host import HostPort
 from mdev_node_agent.sysfs.port import Port
+from mdev_node_agent.understanding import understood
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +119,6 @@ class _Agent:
         self._answers = Answers(client, settings.node, boot_id)
         self._preparer = Preparer(eye=eye, hands=hands, answers=self._answers, deadlines=deadlines)
         self._publisher = Publisher(client, settings.node)
-        self._adopted = False
         eye.on_look = self._looked
         self._preparer.on_blocked = self._blocked
 
@@ -168,28 +166,10 @@ class _Agent:
             self._answers.stand((), None)
             self._publisher.check_again()
             return
-        entries, answers = self._understood(new)
-        if not self._adopted:
-            self._adopted = True
-            self._answers.adopt(answers)
+        entries, answers = understood(new)
+        self._answers.adopt(answers)
         self._answers.stand(tuple(e["id"] for e in new.get("spec", {}).get("reservations", ())), new.get("status", {}))
         self._preparer.take(entries)
-
-    def _understood(self, obj: dict[str, Any]) -> tuple[list[Entry], dict[str, EntryAnswer]]:
-        """Entries and answers; one that this version cannot read is told and left alone (missing means Hold)."""
-        entries, answers = [], {}
-        for content in obj.get("spec", {}).get("reservations", ()):
-            try:
-                entries.append(Entry.model_validate(content))
-            except ValidationError as error:
-                log.error("reservation not understood", reservation=content.get("id"), reason=str(error))
-        for content in obj.get("status", {}).get("reservations", ()):
-            try:
-                answer = EntryAnswer.model_validate(content)
-                answers[answer.id] = answer
-            except ValidationError as error:
-                log.error("own answer not understood", reservation=content.get("id"), reason=str(error))
-        return entries, answers
 
     async def _check(self) -> None:
         while True:
