@@ -55,7 +55,6 @@ def test_a_sound_model_has_no_problem() -> None:
         "no condition",
         "has() of a member",
         "profile itself",
-        "NUL",
     ],
 )
 def test_a_bad_expression_is_told_with_line_and_column(expression: str, position: str, said: str) -> None:
