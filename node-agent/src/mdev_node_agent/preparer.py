@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import structlog
 
+from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.common import dump
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, State, Waiting
 from mdev_node_agent.answers import Answers
@@ -68,6 +69,13 @@ class Preparer:
     def blocked(self) -> frozenset[str]:
         """Instances whose removal has not returned."""
         return frozenset(step.instance for step in self._late.values() if isinstance(step, Remove))
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Instances that entries name, or that were made for them."""
+        named = {entry.device.instance for entry in self._entries.values()}
+        made = {instance_uuid(key) for key in self._entries}
+        return frozenset(instance for instance in named | made if instance is not None)
 
     @property
     def waits_for_use(self) -> bool:

@@ -23,6 +23,7 @@ from mdev_api.kube.resources import NODE_RESERVATIONS
 from mdev_node_agent.answers import Answers
 from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.backends.mdev import MdevBackend
+from mdev_node_agent.collector import Collector
 from mdev_node_agent.hands import Hands
 from mdev_node_agent.in_use import InUseSource, NoSource, ProcessSource
 from mdev_node_agent.journal import Journal, JournalError
@@ -119,6 +120,8 @@ class _Agent:
         self._answers = Answers(client, settings.node, boot_id)
         self._preparer = Preparer(eye=eye, hands=hands, answers=self._answers, deadlines=deadlines)
         self._publisher = Publisher(client, settings.node)
+        self._collector = Collector(eye=eye, hands=hands, held=self._held)
+        self._known = False
         eye.on_look = self._looked
         self._preparer.on_blocked = self._blocked
 
@@ -139,6 +142,7 @@ class _Agent:
             group.create_task(self._publisher.run(), name="publisher")
             group.create_task(self._answers.run(), name="answers")
             group.create_task(self._preparer.run(), name="preparer")
+            group.create_task(self._collector.run(), name="collector")
             group.create_task(renew_for_ever(self._client, settings.node, settings.namespace), name="lease")
             group.create_task(self._check(), name="check")
 
@@ -157,9 +161,14 @@ class _Agent:
 
     def _rescanned(self) -> None:
         self._preparer.poke(retry=True)
+        self._collector.poke()
+
+    def _held(self) -> frozenset[str] | None:
+        return self._preparer.held if self._known else None
 
     def _reserved(self, key: str, new: dict[str, Any] | None, old: dict[str, Any] | None) -> None:
         """The reservations of this node have changed. A missing object means Hold: nothing is touched."""
+        self._known = new is not None
         if new is None:
             log.info("no reservations any more: everything is kept", node=key)
             self._preparer.take(())
