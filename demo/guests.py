@@ -10,9 +10,8 @@ from pathlib import Path
 
 from demo.nodes import CARDS, RESCAN_SECONDS, Card
 from tests.controlplane.control_plane import ControlPlane
-from tests.kernel.guest.__main__ import compile_python
 from tests.kernel.guest.guest import Guest
-from tests.kernel.guest.prepare import prepare
+from tests.kernel.guest.prepare import compile_python, prepare
 from tests.kernel.guest.process import Process
 
 CHECKOUT = Path(__file__).resolve().parents[1]
