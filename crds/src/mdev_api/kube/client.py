@@ -197,11 +197,22 @@ class Client:
                 allow_redirects=False,
                 server_hostname=credentials.tls_server_name,
             ) as response:
-                yield response
+                try:
+                    yield response
+                except BaseException:
+                    _abandon(response)
+                    raise
         except (CredentialsError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Unreachable(str(request), error, may_have_arrived=False) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(str(request), error, may_have_arrived=True) from error
+
+
+def _abandon(response: aiohttp.ClientResponse) -> None:
+    """Drop the connection of an answer that is not read to its end: a polite TLS goodbye may outlive the event loop."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 async def _lines(request: Request, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
