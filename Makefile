@@ -7,7 +7,7 @@ READY := .venv/.ready
 NODES ?= guests
 SUITES ?=
 
-.PHONY: help demo test lint controlplane controlplane-down manifests lock clean
+.PHONY: help demo test lint controlplane controlplane-down manifests protos lock clean
 
 help:
 	@echo "make demo [NODES=simulated] [BREAK=preparer]   the main job, end to end, on real parts"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint                                      ruff, mypy, import-linter"
 	@echo "make controlplane / controlplane-down          leave a real control plane running / end it"
 	@echo "make manifests                                 generate crds/*.yaml from the kinds"
+	@echo "make protos                                    generate the agent's gRPC code"
 	@echo "make lock                                      pin the dependencies again"
 
 $(READY): requirements.lock $(wildcard */pyproject.toml)
@@ -36,7 +37,10 @@ controlplane-down: $(READY)
 	@$(PYTHON) -m tests.controlplane down
 
 manifests: $(READY)
-	@$(PYTHON) -m mdev_api.manifests.cli crds
+	@.venv/bin/mdev-api-manifests crds
+
+protos: $(READY)
+	@$(PYTHON) -m tests.setup.protos
 
 lock: $(READY)
 	@$(PYTHON) -m uv pip compile requirements.in --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -67,7 +67,7 @@ def devices(**instance: Any) -> Object:
 
 CREATE = {"create": {"parent": "0000:00:01.0", "type": "t", "profile": "p-" + "a" * 26}}
 INSTANCE = {"instance": "i-1", "profile": "p-" + "a" * 26}
-SLOT = {"slot": {"resource": "vendor.com/gpu"}}
+SLOT = {"slot": {"resource": "vendor.com/gpu"}, "profile": "p-" + "a" * 26}
 
 
 def entry(**members: Any) -> Object:
@@ -341,9 +341,9 @@ NODE_RESERVATIONS = [
     Case(
         file="nodereservations.yaml",
         path=f"{_ENTRY}.device",
-        rule="profile goes with instance (create has its own)",
-        accepted=Try(after=reservations(entry(device=INSTANCE))),
-        refused=Try(after=reservations(entry(device={"instance": "i-1"}))),
+        rule="profile goes with instance and with slot (create has its own)",
+        accepted=Try(after=reservations(entry(device=SLOT))),
+        refused=Try(after=reservations(entry(device={"slot": SLOT["slot"]}))),
     ),
 ]
 

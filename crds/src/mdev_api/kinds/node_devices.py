@@ -19,7 +19,6 @@ from mdev_api.kinds.common import (
     ParameterName,
     ProfileName,
     RawText,
-    Uid,
     Value,
     keys_up_to,
 )
@@ -116,23 +115,30 @@ class NodeInstance(ApiModel):
 
 
 class Serving(ApiModel):
-    """Which pod a device plugin gave an instance to (PodResources)."""
+    """Which pod a device plugin gave an instance to. The kubelet's PodResources know no UID of a pod, only its name."""
 
     instance: KernelName
     """mdev UUID or PCI address."""
     resource: Annotated[str, Field(max_length=253)]
     """Name of the extended resource."""
-    pod_uid: Uid = Field(alias="podUID")
-    """UID of the pod."""
+    pod_namespace: Annotated[str, Field(min_length=1, max_length=63)]
+    """Namespace of the pod."""
+    pod_name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the pod."""
 
 
 class Slot(ApiModel):
-    """Free devices of an extended resource on this node."""
+    """Free devices of an extended resource on this node, which the kubelet may pick for the next pod.
+
+    ``free`` counts devices that are instances of this node; ``instances`` names them, at most 64.
+    """
 
     resource: Annotated[str, Field(max_length=253)]
     """Name of the extended resource."""
     free: Annotated[int, Field(ge=0)]
     """How many devices of it no pod has."""
+    instances: Annotated[tuple[KernelName, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """The instances behind them, sorted, at most 64."""
 
 
 class NodeDevicesStatus(ApiModel):

@@ -120,7 +120,7 @@ class SlotRequest(ApiModel):
 
 
 class Device(ApiModel):
-    """Which device: a new one, one that exists (with the profile it must have), or a slot."""
+    """Which device: a new one, one that exists, or a slot; the latter two with the profile that it must have."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -128,7 +128,10 @@ class Device(ApiModel):
                 "[has(self.create), has(self.instance), has(self.slot)].filter(x, x).size() == 1",
                 "set exactly one of create, instance and slot",
             ),
-            ("has(self.profile) == has(self.instance)", "profile goes with instance (create has its own)"),
+            (
+                "has(self.profile) == (has(self.instance) || has(self.slot))",
+                "profile goes with instance and with slot (create has its own)",
+            ),
         )
     )
 
@@ -137,7 +140,7 @@ class Device(ApiModel):
     instance: KernelName | None = None
     """Take this instance: mdev UUID or PCI address."""
     profile: ProfileName | None = None
-    """The DeviceProfile that the instance must have."""
+    """The DeviceProfile that the instance must have; of a slot: that every free device of the resource must have."""
     slot: SlotRequest | None = None
     """Hold one device of an extended resource."""
 
