@@ -13,6 +13,15 @@ from mdev_api.kinds.node_reservations import Entry, EntryAnswer, NodeReservation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Taint:
+    """A taint that keeps pods away which do not tolerate it: effect NoSchedule or NoExecute."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NodeView:
     """What matters of a Node. ``ready``: its Ready condition is True; ``schedulable``: it is not cordoned."""
 
@@ -20,6 +29,18 @@ class NodeView:
     labels: Mapping[str, str]
     ready: bool
     schedulable: bool
+    taints: tuple[Taint, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VmView:
+    """A running VM with one vGPU: where it is, the pod that has the device, and the extended resource it asked for."""
+
+    name: str
+    node: str
+    pod_namespace: str
+    pod_name: str
+    resource: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

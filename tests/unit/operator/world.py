@@ -12,9 +12,11 @@ from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.kinds.node_reservations import Entry, NodeReservations
 from mdev_api.meaning import metadata_of
-from mdev_operator.cluster import Cluster, Held, NodeView, ProfileView
+from mdev_operator.cluster import Cluster, Held, NodeView, ProfileView, VmView
+from mdev_operator.kubevirt.pod_fit import PodConstraints
 from mdev_operator.migration.decide import decide
 from mdev_operator.migration.decision import Decision, Situation
+from mdev_operator.migration.source import NoSource
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 UID = "0000-uid"
@@ -67,8 +69,10 @@ PROFILES = {
 }
 
 
-def node_devices(name: str, offers: Mapping[str, int], instances: Iterable[Mapping[str, Any]] = ()) -> NodeDevices:
-    """A node with one parent ``gfx0``; ``offers`` is free instances by type."""
+def node_devices(
+    name: str, offers: Mapping[str, int], instances: Iterable[Mapping[str, Any]] = (), **status: Any
+) -> NodeDevices:
+    """A node with one parent ``gfx0``; ``offers`` is free instances by type; ``status`` has more of its members."""
     listed = [{"type": t, "profile": profile_name(t), "available": free} for t, free in offers.items()]
     return NodeDevices.model_validate(
         {
@@ -77,6 +81,7 @@ def node_devices(name: str, offers: Mapping[str, int], instances: Iterable[Mappi
                 "bootID": f"boot-{name}",
                 "parents": [{"name": "gfx0", "driver": "gfx", "offers": listed}],
                 "instances": list(instances),
+                **status,
             },
         }
     )
@@ -168,10 +173,15 @@ def digest(node: str, type_id: str, instance_id: str = DEVICE) -> str:
     )
 
 
-def decided(what: DeviceMigration, where: Cluster) -> Decision:
+def decided(
+    what: DeviceMigration,
+    where: Cluster,
+    vm: VmView | NoSource | None = None,
+    pod: PodConstraints | NoSource | None = None,
+) -> Decision:
     """The decision of this moment."""
     held: list[Held] = [h for n in where.reservations for h in where.held_on(n) if h.entry.owner.uid == UID]
-    return decide(Situation(migration=what, cluster=where, held=tuple(held), now=NOW))
+    return decide(Situation(migration=what, cluster=where, held=tuple(held), now=NOW, vm=vm, pod=pod))
 
 
 def reserved_by(decision: Decision, node: str) -> list[Entry]:

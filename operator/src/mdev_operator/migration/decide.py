@@ -13,7 +13,7 @@ from mdev_api.engine.metadata import Verdict
 from mdev_api.engine.openings import Candidate, Plan
 from mdev_api.engine.plan import rank
 from mdev_api.engine.verdict import compare
-from mdev_api.kinds.device_migration import Attempt, DeviceMigrationStatus, MappedDevice, Mode
+from mdev_api.kinds.device_migration import Attempt, DeviceMigration, DeviceMigrationStatus, MappedDevice, Mode
 from mdev_api.kinds.node_reservations import FailureReason, Intent, State
 from mdev_operator.cluster import Held, instance_of
 from mdev_operator.migration import entries, letting_go
@@ -52,8 +52,25 @@ def decide(s: Situation) -> Decision:
     return _until_ready(s)
 
 
+def looks_for_destination(migration: DeviceMigration) -> bool:
+    """Whether :func:`decide` will look at the source and for a place, so that both must be looked up."""
+    spec, conditions = migration.spec, migration.status.conditions
+    if is_true(conditions, "Finished") or migration.metadata.deletion_timestamp is not None:
+        return False
+    if spec.mode is Mode.PLAN:
+        return True
+    return spec.outcome is None and not is_true(conditions, "Ready")
+
+
+def _source_of(s: Situation) -> SourceDevice | NoSource:
+    """What is to move; nothing moves for a pod that is gone."""
+    if isinstance(s.pod, NoSource):
+        return s.pod
+    return read_source(s.migration, s.cluster, s.vm)
+
+
 def _plan_only(s: Situation) -> Decision:
-    source = read_source(s.migration, s.cluster)
+    source = _source_of(s)
     if isinstance(source, NoSource):
         return Decision(status=_not_planned(s, source), finalizer=False, follow=True, look_again=LOOK_AGAIN)
     _, _, status = _plan(s, source)
@@ -104,13 +121,16 @@ def _until_ready(s: Situation) -> Decision:
 
 
 def _prepare(s: Situation) -> Decision:
-    source = read_source(s.migration, s.cluster)
+    source = _source_of(s)
     current = _current(s)
     if isinstance(source, NoSource):
         status = s.with_condition(_not_planned(s, source), "Ready", False, source.reason, source.message)
         # A silent agent may come back with the same device; any other fault means planning anew.
         tells = () if source.reason == "SourceStale" else letting_go.tell(s, lambda held: Intent.UNDO)
         return Decision(status=status, tell=tells, look_again=LOOK_AGAIN)
+    moved = next((h for h in s.sources if h.entry.intent is Intent.HOLD and not _is_of(h, source)), None)
+    if moved is not None:
+        return _source_moved(s, source, moved)
     refused = next((h for h in s.sources if h.answer is not None and h.answer.state is State.FAILED), None)
     if refused is not None:
         return _source_refused(s, refused)
@@ -231,6 +251,18 @@ def _source_refused(s: Situation, refused: Held) -> Decision:
     return Decision(status=status, tell=letting_go.tell(s, lambda held: Intent.UNDO), look_again=LOOK_AGAIN)
 
 
+def _is_of(pin: Held, source: SourceDevice) -> bool:
+    return (pin.node, pin.entry.device.instance) == (source.node, source.instance)
+
+
+def _source_moved(s: Situation, source: SourceDevice, pin: Held) -> Decision:
+    """The VM has another device than the one that is pinned: it was moved or restarted meanwhile. Begin anew."""
+    was = f"device {pin.entry.device.instance} of node {pin.node}"
+    message = f"the VM now has device {source.instance} of node {source.node}, not {was}; planning anew"
+    status = s.with_condition(s.migration.status, "Ready", False, "SourceChanged", message)
+    return Decision(status=status, tell=letting_go.tell(s, lambda held: Intent.UNDO), look_again=LOOK_AGAIN)
+
+
 def _plan(s: Situation, source: SourceDevice) -> tuple[Plan, Found, DeviceMigrationStatus]:
     spec, before = s.migration.spec, s.migration.status
     constraints = Constraints(
@@ -282,7 +314,8 @@ def _old_pin_stands(s: Situation, source: SourceDevice) -> bool:
         return False
     reservations = s.cluster.reservations.get(source.node)
     entry_id = f"{s.migration.metadata.uid}-source-0"
-    return bool(s.sources) or (reservations is not None and reservations.answer(entry_id) is not None)
+    stands = any(h.node == source.node for h in s.sources)
+    return stands or (reservations is not None and reservations.answer(entry_id) is not None)
 
 
 def _with_attempt(status: DeviceMigrationStatus, held: Held, state: State, why: str) -> DeviceMigrationStatus:

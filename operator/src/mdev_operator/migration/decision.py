@@ -8,18 +8,26 @@ from datetime import datetime
 
 from mdev_api.kinds.device_migration import DeviceMigration, DeviceMigrationStatus
 from mdev_api.kinds.node_reservations import Entry, Intent, Role
-from mdev_operator.cluster import Cluster, Held
+from mdev_operator.cluster import Cluster, Held, VmView
+from mdev_operator.kubevirt.pod_fit import PodConstraints
+from mdev_operator.migration.source import NoSource
 from mdev_operator.migration.status import with_condition
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Situation:
-    """All that one decision looks at. ``held``: every entry anywhere that names this migration's uid."""
+    """All that one decision looks at. ``held``: every entry anywhere that names this migration's uid.
+
+    ``vm``: what ``source.vm`` names, ``pod``: the pod that waits for the destination; None where there is none, and
+    where the decision does not look for a destination (:func:`mdev_operator.migration.decide.looks_for_destination`).
+    """
 
     migration: DeviceMigration
     cluster: Cluster
     held: tuple[Held, ...]
     now: datetime
+    vm: VmView | NoSource | None = None
+    pod: PodConstraints | NoSource | None = None
 
     @property
     def destinations(self) -> tuple[Held, ...]:

@@ -20,7 +20,8 @@ from mdev_api.kube.requests import apply_status, get, merge_patch
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator import reservations
 from mdev_operator.context import FIELD_MANAGER, Context
-from mdev_operator.migration.decide import decide
+from mdev_operator.kubevirt.lookup import look_up_pod, look_up_vm
+from mdev_operator.migration.decide import decide, looks_for_destination
 from mdev_operator.migration.decision import Decision, Situation
 from mdev_operator.migration.status import condition_of
 from mdev_operator.reservations import Raced
@@ -53,13 +54,7 @@ async def reconcile(ctx: Context, namespace: str, name: str) -> None:
     except ValidationError as error:
         log.error("a migration cannot be read and is left alone", migration=f"{namespace}/{name}", reason=str(error))
         return
-    situation = Situation(
-        migration=migration,
-        cluster=ctx.inventory.cluster(),
-        held=ctx.inventory.held_by(migration.metadata.uid),
-        now=datetime.now(UTC),
-    )
-    decision = decide(situation)
+    decision = decide(await _look(ctx, migration))
     (ctx.following.add if decision.follow else ctx.following.discard)(key)
     if decision.look_again is not None:
         ctx.queue.add_after(key, decision.look_again)
@@ -68,6 +63,21 @@ async def reconcile(ctx: Context, namespace: str, name: str) -> None:
     except Raced as raced:
         log.info("another writer was first, deciding again", migration=f"{namespace}/{name}", reason=str(raced))
         ctx.queue.add(key)
+
+
+async def _look(ctx: Context, migration: DeviceMigration) -> Situation:
+    """Everything that the decision depends on. The cluster is looked at last: its view is of this moment."""
+    vm, pod = None, None
+    if looks_for_destination(migration):
+        vm, pod = await look_up_vm(ctx.send, migration), await look_up_pod(ctx.send, migration)
+    return Situation(
+        migration=migration,
+        cluster=ctx.inventory.cluster(),
+        held=ctx.inventory.held_by(migration.metadata.uid),
+        now=datetime.now(UTC),
+        vm=vm,
+        pod=pod,
+    )
 
 
 async def _carry_out(

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mdev_api.engine.metadata import Source
 from mdev_api.hashing import reading_digest
-from mdev_api.kinds.device_migration import Binding, DeviceMigration, NodeSource
-from mdev_api.kinds.node_devices import NodeDevices, NodeInstance
+from mdev_api.kinds.device_migration import Binding, DeviceMigration, ExplicitDevice
+from mdev_api.kinds.node_devices import NodeDevicesStatus, NodeInstance
 from mdev_api.kinds.node_reservations import Intent, Role
 from mdev_api.meaning import explicit_source, source_of
-from mdev_operator.cluster import Cluster, instance_of
+from mdev_operator.cluster import Cluster, VmView, instance_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceDevice:
     """A source that can be planned with. Node, instance and the rest are None for an explicit one.
 
-    ``digest`` is of the reading that ``source`` was made from, as the source's own agent computes it.
+    ``digest`` is of the reading that ``source`` was made from, as the source's own agent computes it. ``resource``: the
+    extended resource that whoever takes the device at the destination will ask for; None: nobody asks by a resource.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SourceDevice:
     type: str | None = None
     boot_id: str | None = None
     digest: str | None = None
+    resource: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,27 +40,24 @@ class NoSource:
     message: str
 
 
-def read_source(migration: DeviceMigration, cluster: Cluster) -> SourceDevice | NoSource:
-    """The source as the cluster shows it now."""
+def read_source(
+    migration: DeviceMigration, cluster: Cluster, vm: VmView | NoSource | None = None
+) -> SourceDevice | NoSource:
+    """The source as the cluster shows it now. ``vm``: what ``source.vm`` names, looked up before; else None."""
     source = migration.spec.source
-    if migration.spec.binding is Binding.LATE:
-        message = "binding Late needs a device plugin that this release does not speak with; use binding Early"
-        return NoSource(reason="NotSupported", message=message)
     if source.vm is not None:
-        return NoSource(
-            reason="SourceNotFound",
-            message=f"source.vm {source.vm.name}: this release does not look up VirtualMachineInstances; "
-            "name the node and its device in source.node",
-        )
+        if isinstance(vm, NoSource):
+            return vm
+        if vm is None:
+            message = f"source.vm {source.vm.name}: the VirtualMachineInstance was not looked up"
+            return NoSource(reason="SourceNotFound", message=message)
+        return _from_vm(migration, vm, cluster)
     if source.explicit is not None:
-        if len(source.explicit) > 1:
-            return _several(len(source.explicit))
-        device = source.explicit[0]
-        return _usable(SourceDevice(name=device.name, source=explicit_source(device)))
+        return _from_explicit(migration, source.explicit)
     assert source.node is not None
     if len(source.node.devices) > 1:
         return _several(len(source.node.devices))
-    return _from_node(migration, source.node, cluster)
+    return _from_node(migration, source.node.name, source.node.devices[0], cluster)
 
 
 def _several(count: int) -> NoSource:
@@ -66,37 +65,90 @@ def _several(count: int) -> NoSource:
     return NoSource(reason="NotSupported", message=message)
 
 
-def _from_node(migration: DeviceMigration, wanted: NodeSource, cluster: Cluster) -> SourceDevice | NoSource:
-    devices = cluster.devices.get(wanted.name)
+def _from_explicit(migration: DeviceMigration, devices: tuple[ExplicitDevice, ...]) -> SourceDevice | NoSource:
+    if len(devices) > 1:
+        return _several(len(devices))
+    if migration.spec.binding is Binding.LATE:
+        message = (
+            "binding Late holds a device of an extended resource, and an explicit source has none; "
+            "use binding Early, or name a VM or a device that a device plugin serves"
+        )
+        return NoSource(reason="NotSupported", message=message)
+    return _usable(SourceDevice(name=devices[0].name, source=explicit_source(devices[0])))
+
+
+def _from_vm(migration: DeviceMigration, vm: VmView, cluster: Cluster) -> SourceDevice | NoSource:
+    """The instance that the kubelet of the VM's node gave to the VM's pod."""
+    fault = _node_fault(f"VM {vm.name} runs on", vm.node, cluster)
+    if fault is not None:
+        return fault
+    status = cluster.devices[vm.node].status
+    assert status is not None
+    pod = (vm.pod_namespace, vm.pod_name)
+    served = [s for s in status.serving if (s.pod_namespace, s.pod_name) == pod and s.resource == vm.resource]
+    if not served:
+        return _nothing_served(vm, status)
+    if len(served) > 1:
+        what = ", ".join(s.instance for s in served)
+        message = f"VM {vm.name} has {len(served)} devices of {vm.resource} ({what}), and one can be moved"
+        return NoSource(reason="NotSupported", message=message)
+    found = _from_node(migration, vm.node, served[0].instance, cluster)
+    return found if isinstance(found, NoSource) else replace(found, resource=vm.resource)
+
+
+def _nothing_served(vm: VmView, status: NodeDevicesStatus) -> NoSource:
+    message = f"node {vm.node} publishes no device of {vm.resource} that pod {vm.pod_namespace}/{vm.pod_name} has"
+    if not status.serving and not status.slots:
+        message += "; it publishes none for any pod: its agent must ask the kubelet (--kubelet-dir)"
+    return NoSource(reason="DeviceNotFound", message=message)
+
+
+def _node_fault(what: str, node: str, cluster: Cluster) -> NoSource | None:
+    devices = cluster.devices.get(node)
     if devices is None or devices.status is None or devices.status.boot_id is None:
         return NoSource(
             reason="SourceNotFound",
-            message=f"source.node {wanted.name}: there is no NodeDevices of this name with a status; "
+            message=f"{what} {node}: there is no NodeDevices of this name with a status; "
             "check the node's name, and that the node agent runs there",
         )
-    silent = cluster.silent(wanted.name)
-    if silent is not None:
-        return NoSource(reason="SourceStale", message=silent)
-    instance = cluster.instance(wanted.name, wanted.devices[0])
+    silent = cluster.silent(node)
+    return NoSource(reason="SourceStale", message=silent) if silent is not None else None
+
+
+def _from_node(migration: DeviceMigration, node: str, device: str, cluster: Cluster) -> SourceDevice | NoSource:
+    fault = _node_fault("source.node", node, cluster)
+    if fault is not None:
+        return fault
+    status = cluster.devices[node].status
+    assert status is not None and status.boot_id is not None
+    instance = cluster.instance(node, device)
     if instance is None:
-        return _unknown_device(wanted, devices)
-    busy = _held_by_another(migration, wanted.name, instance.id, cluster)
+        return _unknown_device(node, device, status)
+    busy = _held_by_another(migration, node, instance.id, cluster)
     if busy is not None:
         return busy
     view = cluster.profiles.get(instance.profile)
     if view is None or view.metadata is None:
         message = f"device {instance.id} refers to DeviceProfile {instance.profile}, which is missing or not read yet"
         return NoSource(reason="Unreadable", message=message)
+    resource = next((s.resource for s in status.serving if s.instance == instance.id), None)
+    if migration.spec.binding is Binding.LATE and resource is None:
+        message = (
+            f"binding Late holds a device of the resource that the source is of, and node {node} publishes no resource "
+            f"for {device}: no pod has it; use binding Early"
+        )
+        return NoSource(reason="NotSupported", message=message)
     return _usable(
         SourceDevice(
             name="device-0",
             source=source_of(instance, view.profile),
-            node=wanted.name,
+            node=node,
             instance=instance.id,
             profile=instance.profile,
             type=instance.type,
-            boot_id=devices.status.boot_id,
-            digest=digest_of(devices.status.boot_id, instance),
+            boot_id=status.boot_id,
+            digest=digest_of(status.boot_id, instance),
+            resource=resource if migration.spec.binding is Binding.LATE else None,
         )
     )
 
@@ -113,12 +165,11 @@ def digest_of(boot_id: str, instance: NodeInstance) -> str:
     )
 
 
-def _unknown_device(wanted: NodeSource, devices: NodeDevices) -> NoSource:
-    there = [i.id for i in devices.status.instances] if devices.status else []
+def _unknown_device(node: str, device: str, status: NodeDevicesStatus) -> NoSource:
+    there = [i.id for i in status.instances]
     shown = ", ".join(there[:5]) + (f" and {len(there) - 5} more" if len(there) > 5 else "")
     known = f"it has {shown}" if there else "it has none"
-    message = f"node {wanted.name} has no device {wanted.devices[0]}; {known}"
-    return NoSource(reason="DeviceNotFound", message=message)
+    return NoSource(reason="DeviceNotFound", message=f"node {node} has no device {device}; {known}")
 
 
 def _held_by_another(migration: DeviceMigration, node: str, instance: str, cluster: Cluster) -> NoSource | None:

@@ -1,0 +1,1 @@
+"""Moves VMs of KubeVirt: all of it is off where the cluster has no KubeVirt."""
