@@ -1,6 +1,7 @@
 """What the plan chooses from and what it answers.
 
-An *opening* is one way to get a device: a new instance of an offer, or an idle instance that is there already.
+An *opening* is one way to get a device: a new instance of an offer, an idle instance that is there already, or one of
+the free devices of an extended resource, whichever the kubelet picks.
 Openings of one profile share one :class:`Metadata` object, so the verdict is computed once per profile and not once
 per node (design section 8).
 """
@@ -15,19 +16,22 @@ from mdev_api.engine.metadata import Answer, Metadata, Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opening:
-    """One place for a device. ``instance`` None: create one; then ``values`` is None (init values hold).
+    """One place for a device. ``instance`` and ``slot`` None: create one; then ``values`` is None (init values hold).
 
     ``free``: instances that can still be created here, reservations in flight already taken off; for an idle
     instance 1, or 0 when it is reserved. ``suspect``: a value of this profile was refused lately, so it ranks last.
+    ``slot``: an extended resource, of whose free devices somebody else picks one; they are of one profile, ``free``
+    counts them, ``values`` has what all of them agree in, and ``parent`` is None where they are of several.
     """
 
     node: str
-    parent: str
+    parent: str | None
     type: str
     profile: str
     metadata: Metadata
     free: int
     instance: str | None = None
+    slot: str | None = None
     values: Mapping[str, str] | None = None
     suspect: bool = False
 

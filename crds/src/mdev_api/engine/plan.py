@@ -8,7 +8,7 @@ From most to least weighty:
 3. least flexible offer, so that ``gfx-varGB`` is kept for what only it can serve;
 4. same type as the source;
 5. spreading: most free instances;
-6. node, parent, type, profile, instance as text: the same answer every time.
+6. node, parent, type, profile, instance, slot as text: the same answer every time.
 
 *Flexibility* is the size of the space of values that an offer allows: the number of its parameters that may take any
 value of an unbounded type (int or str without allowed values), then the number of combinations of all others. Offers
@@ -49,7 +49,7 @@ def rank(source: Source, openings: Iterable[Opening], source_type: str | None = 
 
     ``source_type``: the source's own type; None: it has none, and no type is preferred. Incompatible or Unknown
     openings are rejected with their findings; compatible ones without room with ``no_capacity``. An idle instance's
-    ``values`` must be a full reading.
+    ``values`` must be a full reading. What a slot's ``values`` lack counts as a write: it is one for some device.
     """
     readings = _Readings(source)
     ranked: list[tuple[_Criteria, tuple[str, ...], Opening, Answer]] = []
@@ -108,7 +108,7 @@ class _Readings:
 
 
 def _answer_for(answer: Answer, opening: Opening) -> Answer:
-    if opening.instance is None:
+    if _is_new(opening):
         return answer
     return replace(answer, writes=writes_to(answer.desired, opening.values or {}))
 
@@ -117,19 +117,28 @@ def _criteria(opening: Opening, answer: Answer, reading: _Reading, source_type: 
     return (
         opening.suspect,
         len(answer.writes),
-        opening.instance is None,
+        _is_new(opening),
         reading.flexibility,
         opening.type != source_type,
         -opening.free,
     )
 
 
+def _is_new(opening: Opening) -> bool:
+    return opening.instance is None and opening.slot is None
+
+
 def _place(opening: Opening) -> tuple[str, ...]:
-    return (opening.node, opening.parent, opening.type, opening.profile, opening.instance or "")
+    where = (opening.node, opening.parent or "", opening.type, opening.profile)
+    return (*where, opening.instance or "", opening.slot or "")
 
 
 def _why(opening: Opening, answer: Answer, mine: _Criteria, before: _Criteria | None) -> str:
-    what = f"a new {opening.type}" if opening.instance is None else f"the idle {opening.type} {opening.instance}"
+    what = f"a new {opening.type}"
+    if opening.instance is not None:
+        what = f"the idle {opening.type} {opening.instance}"
+    elif opening.slot is not None:
+        what = f"a free {opening.type} of {opening.slot}"
     names = ", ".join(write.parameter for write in answer.writes)
     if not answer.writes:
         claim = f"{what} has the right values already"

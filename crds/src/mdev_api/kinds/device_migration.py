@@ -215,12 +215,12 @@ class MappedDevice(ApiModel):
     """Name of the device in this migration."""
     source: KernelName | None = None
     """The device that moves."""
-    parent: KernelName
-    """The destination's parent device."""
+    parent: KernelName | None = None
+    """The destination's parent device; absent where the kubelet picks among devices of several parents."""
     type: KernelName
     """The destination's type."""
     instance: KernelName | None = None
-    """The destination device: mdev UUID or PCI address."""
+    """The destination device: mdev UUID or PCI address. With binding Late absent until the kubelet has picked it."""
     writes: Annotated[int, Field(ge=0)] = 0
     """How many values are written to it."""
 
@@ -230,12 +230,12 @@ class CandidateSummary(ApiModel):
 
     node: ObjectName
     """The node."""
-    parent: KernelName
-    """The parent device."""
+    parent: KernelName | None = None
+    """The parent device; absent where the kubelet picks among devices of several parents."""
     type: KernelName
     """The type."""
     instance: KernelName | None = None
-    """The idle device that would be taken; absent: one would be made."""
+    """The idle device that would be taken; absent: one would be made, or the kubelet picks one (binding Late)."""
     writes: Annotated[int, Field(ge=0)] = 0
     """How many values would be written."""
     why: Message
@@ -284,10 +284,12 @@ class Attempt(ApiModel):
 
 
 class DeviceMigrationStatus(ApiModel):
-    """What is known. Conditions ``Planned``, ``Ready``, ``Overdue``, ``Finished``."""
+    """What is known. Conditions ``Planned``, ``Ready``, ``Overdue``, ``ConflictingManager``, ``Finished``."""
 
     conditions: Conditions = ()
-    """Planned, Ready, Overdue and Finished."""
+    """Planned, Ready, Overdue, Finished. ConflictingManager: places are left out because another program would remove
+    the devices there; the message says what to configure.
+    """
     node: ObjectName | None = None
     """The destination node."""
     devices: Annotated[tuple[MappedDevice, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()

@@ -139,6 +139,10 @@ class Slot(ApiModel):
     """How many devices of it no pod has."""
     instances: Annotated[tuple[KernelName, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """The instances behind them, sorted, at most 64."""
+    types: Annotated[tuple[KernelName, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """The types of which this agent's own device plugin makes such a device when a pod gets it (binding Early).
+    Empty: another plugin serves the resource, and only devices that exist are free.
+    """
 
 
 class NodeDevicesStatus(ApiModel):

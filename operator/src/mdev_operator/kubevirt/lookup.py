@@ -6,25 +6,19 @@ GETs, and only while a destination is looked for.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import get, list_page
-from mdev_api.kube.resources import PODS, Resource
+from mdev_api.kube.resources import PODS
 from mdev_operator.cluster import VmView
+from mdev_operator.kubevirt.objects import LAUNCHERS_OF_MIGRATIONS, VMIS, target_pod
 from mdev_operator.kubevirt.pod_fit import PodConstraints, constraints_of
 from mdev_operator.kubevirt.vm import CREATED_BY, LAUNCHER_LABEL, vm_view
 from mdev_operator.migration.source import NoSource
 from mdev_operator.reservations import Send
-
-VIRTUAL_MACHINE_INSTANCES = Resource(
-    group="kubevirt.io",
-    version="v1",
-    plural="virtualmachineinstances",
-    kind="VirtualMachineInstance",
-    namespaced=True,
-)
 
 VMIM_LABEL = "mdev-operator.io/vmim"
 """On a DeviceMigration of the adapter: the name of the VirtualMachineInstanceMigration that it is for."""
@@ -32,6 +26,7 @@ VMIM_LABEL = "mdev-operator.io/vmim"
 VMIM_NAME_PREFIX = "vmim-"
 """A DeviceMigration of the adapter is named by this and the UID of its VirtualMachineInstanceMigration."""
 
+_OF_ADAPTER = re.compile(rf"{VMIM_NAME_PREFIX}(?P<uid>[a-z0-9]([a-z0-9-]{{0,61}}[a-z0-9])?)")
 _LAUNCHER = "=".join(LAUNCHER_LABEL)
 
 
@@ -41,7 +36,7 @@ async def look_up_vm(send: Send, migration: DeviceMigration) -> VmView | NoSourc
     if wanted is None:
         return None
     try:
-        vmi = await send(get(VIRTUAL_MACHINE_INSTANCES, wanted.name, namespace))
+        vmi = await send(get(VMIS, wanted.name, namespace))
     except ApiError as error:
         if not error.not_found:
             raise
@@ -57,10 +52,11 @@ async def look_up_pod(send: Send, migration: DeviceMigration) -> PodConstraints 
     The pod is found by the UID in the migration's name, not by a name that a later pod may have too.
     """
     meta = migration.metadata
-    if VMIM_LABEL not in meta.labels or not meta.name.startswith(VMIM_NAME_PREFIX):
+    named = _OF_ADAPTER.fullmatch(meta.name)
+    if VMIM_LABEL not in meta.labels or named is None:
         return None
-    uid = meta.name.removeprefix(VMIM_NAME_PREFIX)
-    selector = f"{_LAUNCHER},kubevirt.io/migrationJobUID={uid}"
+    uid = named["uid"]
+    selector = f"{LAUNCHERS_OF_MIGRATIONS}={uid}"
     pods = await send(list_page(PODS, namespace=meta.namespace, limit=None, label_selector=selector))
     waiting = [pod for pod in pods["items"] if _waits(pod)]
     if len(waiting) == 1:
@@ -83,6 +79,5 @@ def _no_vm(name: str, namespace: str | None, error: ApiError) -> NoSource:
 
 
 def _waits(pod: dict[str, Any]) -> bool:
-    """A pod that was made and is on no node yet."""
-    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return not ended and not pod["metadata"].get("deletionTimestamp") and not pod["spec"].get("nodeName")
+    target = target_pod(pod)
+    return target.gated and not target.deleting and not target.ended
