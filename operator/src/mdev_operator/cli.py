@@ -11,6 +11,7 @@ import structlog
 import typer
 
 from mdev_api.kube.credentials import CredentialsError
+from mdev_operator.kubevirt.decide import Patience
 from mdev_operator.run import OperatorSettings
 from mdev_operator.run import run as run_operator
 
@@ -39,6 +40,12 @@ def run(
     renew_deadline: Annotated[float, typer.Option(help="seconds after which a leader that cannot renew ends")] = 10.0,
     retry_period: Annotated[float, typer.Option(help="seconds between two renewals of the Lease")] = 2.0,
     liveness: Annotated[str | None, typer.Option(help="serve liveness here, e.g. http://0.0.0.0:8080/healthz")] = None,
+    gate_deadline: Annotated[
+        float, typer.Option(help="seconds that a KubeVirt target pod may wait for a device", min=1, max=240)
+    ] = 90.0,
+    keep_finished: Annotated[
+        float, typer.Option(help="seconds that the DeviceMigration of a finished KubeVirt migration is kept", min=0)
+    ] = 3600.0,
     log_format: Annotated[str, typer.Option(help="console or json")] = "console",
 ) -> None:
     """Match, reserve and follow migrations until stopped. Several may run: one leads, the others stand by."""
@@ -51,6 +58,7 @@ def run(
         renew_deadline=renew_deadline,
         retry_period=retry_period,
         liveness=liveness,
+        kubevirt=Patience(deadline=gate_deadline, keep=keep_finished),
     )
     try:
         code = asyncio.run(run_operator(settings))

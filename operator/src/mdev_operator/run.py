@@ -32,6 +32,10 @@ from mdev_operator.collect import check_owners, collect
 from mdev_operator.context import Context, guarded
 from mdev_operator.elector import Elector, LeadershipLost, new_identity
 from mdev_operator.inventory import Inventory
+from mdev_operator.kubevirt import adapter as kubevirt
+from mdev_operator.kubevirt.adapter import Adapter
+from mdev_operator.kubevirt.decide import Patience
+from mdev_operator.kubevirt.watching import Watching
 from mdev_operator.migration.reconcile import key_for, reconcile
 from mdev_operator.reservations import Superseded
 from mdev_operator.workqueue import WorkQueue
@@ -53,6 +57,7 @@ class OperatorSettings:
     retry_period: float = 2.0
     workers: int = 8
     liveness: str | None = None
+    kubevirt: Patience = Patience()  # noqa: RUF009  (a frozen value)
 
 
 async def run(settings: OperatorSettings) -> int:
@@ -86,6 +91,7 @@ async def _lead(
     term = {"fence": 0}
     lost = asyncio.Event()
     ctx = _context(client, elector, queue, settings.agent_namespace, lambda: term["fence"])
+    adapter = _adapter(client, ctx, settings.kubevirt)
     async with contextlib.AsyncExitStack() as stack:
         tasks = [await stack.enter_async_context(_task(ctx.inventory.run(), "inventory"))]
         tasks.append(await stack.enter_async_context(_task(elector.lost.wait(), "lease lost")))
@@ -95,7 +101,8 @@ async def _lead(
         await asyncio.wait([*tasks, ready], return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
             ready.result()
-            tasks.append(await stack.enter_async_context(_task(queue.run(_handler(ctx, lost)), "queue")))
+            tasks.append(await stack.enter_async_context(_task(queue.run(_handler(ctx, adapter, lost)), "queue")))
+            tasks.append(await stack.enter_async_context(_task(adapter.watching.run(), "kubevirt")))
             tasks.append(await stack.enter_async_context(_task(_kopf(settings, credentials, queue), "kopf")))
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = [task for task in tasks if task.done()]
@@ -128,6 +135,16 @@ def _context(
     )
 
 
+def _adapter(client: Client, ctx: Context, patience: Patience) -> Adapter:
+    """KubeVirt's part. Its configuration may change which destinations every migration has."""
+
+    def configured() -> None:
+        for key in set(ctx.following):
+            ctx.queue.add(key)
+
+    return Adapter(watching=Watching(client, ctx.queue.add, configured), patience=patience)
+
+
 def _keys(resource: Resource, name: str, inventory: Inventory, following: set[str]) -> set[str]:
     """What to handle after a change of this object."""
     if resource == NODE_RESERVATIONS:
@@ -142,7 +159,7 @@ def _keys(resource: Resource, name: str, inventory: Inventory, following: set[st
     return set(following)
 
 
-def _handler(ctx: Context, lost: asyncio.Event) -> Callable[[str], Awaitable[None]]:
+def _handler(ctx: Context, adapter: Adapter, lost: asyncio.Event) -> Callable[[str], Awaitable[None]]:
     async def handle(key: str) -> None:
         kind, _, name = key.partition("/")
         try:
@@ -150,6 +167,9 @@ def _handler(ctx: Context, lost: asyncio.Event) -> Callable[[str], Awaitable[Non
                 case "migration":
                     namespace, _, migration = name.partition("/")
                     await reconcile(ctx, namespace, migration)
+                case "vmim":
+                    namespace, _, vmim = name.partition("/")
+                    await kubevirt.reconcile(ctx, adapter, namespace, vmim)
                 case "collect":
                     await collect(ctx, name)
                 case "owners":

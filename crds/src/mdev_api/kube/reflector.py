@@ -47,7 +47,7 @@ _SETTLED = 5.0
 
 
 class Reflector:
-    """Mirrors ``resource`` (or what ``field_selector`` and ``namespace`` leave of it) into ``objects``.
+    """Mirrors ``resource`` (or what the selectors and ``namespace`` leave of it) into ``objects``.
 
     ``on_change(key, new, old)`` is called in the event loop for each difference, after ``objects`` has it: ``old`` is
     None for a new object, ``new`` for a deleted one. It must be quick, must not block, and must not raise: an exception
@@ -65,6 +65,7 @@ class Reflector:
         namespace: str | None = None,
         transform: Callable[[Object], Object] | None = None,
         *,
+        label_selector: str | None = None,
         page_size: int = 500,
         inactivity: float = DEFAULT_INACTIVITY,
         backoff: Backoff | None = None,
@@ -77,6 +78,7 @@ class Reflector:
         self._client = client
         self._on_change = on_change
         self._field_selector = field_selector
+        self._label_selector = label_selector
         self._namespace = namespace
         self._transform = transform
         self._page_size = page_size
@@ -115,6 +117,7 @@ class Reflector:
             self.resource,
             namespace=self._namespace,
             field_selector=self._field_selector,
+            label_selector=self._label_selector,
             page_size=self._page_size,
             transform=self._transform,
             on_page=self._touch,
@@ -135,6 +138,7 @@ class Reflector:
             resource_version=self._version,
             timeout_seconds=seconds,
             field_selector=self._field_selector,
+            label_selector=self._label_selector,
             namespace=self._namespace,
         )
         events = self._client.stream(request, inactivity=self._inactivity, total=seconds + self._inactivity)

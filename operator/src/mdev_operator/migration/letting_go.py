@@ -17,10 +17,17 @@ from mdev_operator.migration.status import is_true
 
 Choose = Callable[[Held], Intent]
 
+SUPERSEDED_BY = "mdev-operator.io/superseded-by"
+"""Annotation beside the outcome Failed: the name of the younger migration of the same VM that took this one's place."""
+
 
 def after_outcome(s: Situation, outcome: Outcome) -> Decision:
     """Whoever moved the VM said how it ended."""
     source_after = Intent.HAND_OVER
+    superseded_by = s.migration.metadata.annotations.get(SUPERSEDED_BY)
+    if outcome is Outcome.FAILED and superseded_by is not None:
+        message = f"migration {superseded_by} of the same VM took the place of this one: the destination is undone"
+        return let_go(s, lambda held: Intent.UNDO, "Superseded", message)
     if outcome is Outcome.FAILED:
         message = "the outcome Failed was told: the destination is undone, the source keeps the device"
         return let_go(s, lambda held: Intent.UNDO, "Failed", message)
