@@ -31,8 +31,9 @@ def why_not(pod: Object) -> CannotBind | None:
     for index, term in enumerate(_terms(pod)):
         if not term.get("matchExpressions") and not term.get("matchFields"):
             message = (
-                f"nodeSelectorTerms[{index}] of the pod's required nodeAffinity is empty: it matches no node, and the API "
-                "server does not let it be narrowed to the prepared one; remove the empty term from the VM's affinity"
+                f"nodeSelectorTerms[{index}] of the pod's required nodeAffinity is empty: it matches no node, and the "
+                "API server does not let it be narrowed to the prepared one; remove the empty term from the VM's "
+                "affinity"
             )
             return CannotBind(message=message)
     return None
