@@ -10,6 +10,7 @@ from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import NodeDevices, NodeInstance
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, NodeReservations
+from mdev_operator.kubevirt.manager import KubeVirtConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,13 +64,22 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
-    """Everything by name. ``silent(node)``: why the word of that node's agent is too old; None while it is fresh."""
+    """Everything by name. ``silent(node)``: why the word of that node's agent is too old; None while it is fresh.
+
+    ``kubevirt`` None: the cluster has no KubeVirt.
+    """
 
     nodes: Mapping[str, NodeView]
     devices: Mapping[str, NodeDevices]
     profiles: Mapping[str, ProfileView]
     reservations: Mapping[str, NodeReservations]
     silent: Callable[[str], str | None]
+    kubevirt: KubeVirtConfig | None = None
+
+    @property
+    def no_hook(self) -> str | None:
+        """Why nobody calls the agents before a VM opens a device that the kubelet picked; None: virt-handler does."""
+        return "this cluster has no KubeVirt" if self.kubevirt is None else self.kubevirt.no_hook
 
     def instance(self, node: str, instance: str) -> NodeInstance | None:
         """The instance as its node's agent published it."""

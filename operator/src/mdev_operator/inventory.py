@@ -37,6 +37,10 @@ from mdev_api.meaning import metadata_of
 from mdev_operator import freshness
 from mdev_operator.cluster import Cluster, Held, NodeView, ProfileView
 from mdev_operator.freshness import LeaseSeen
+from mdev_operator.kubevirt.manager import PLUGINS, KubeVirtConfig, config_of
+from mdev_operator.kubevirt.objects import KUBEVIRTS
+from mdev_operator.kubevirt.optional import OptionalReflector
+from mdev_operator.kubevirt.pod_fit import taints_of
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +61,13 @@ class Inventory:
         self._reservations: dict[str, NodeReservations] = {}
         self._leases: dict[str, LeaseSeen] = {}
         self._nodes_of_owner: dict[str, set[str]] = defaultdict(set)
-        self.reflectors = (
+        self.kubevirts: dict[str, Object] = {}
+        """The KubeVirt CRs (there is one); empty where the cluster has no KubeVirt."""
+        self._plugins: dict[str, Object] = {}
+        self._kubevirt: KubeVirtConfig | None = None
+        self.reflectors: tuple[Reflector | OptionalReflector, ...] = (
+            OptionalReflector(client, Reflector(client, KUBEVIRTS, self._kubevirt_cr, transform=_slim_kubevirt)),
+            OptionalReflector(client, Reflector(client, PLUGINS, self._plugin)),
             Reflector(client, NODES, self._node, transform=_slim_node),
             Reflector(client, NODE_DEVICES, self._node_devices),
             Reflector(client, DEVICE_MODELS, self._model),
@@ -89,6 +99,7 @@ class Inventory:
             profiles=self.profiles,
             reservations=self._reservations,
             silent=silent,
+            kubevirt=self._kubevirt,
         )
 
     def reservations(self, node: str) -> NodeReservations | None:
@@ -159,6 +170,25 @@ class Inventory:
         # Who waits for room on this node may get it, or lose it, by what was reserved or let go.
         self._changed(NODE_DEVICES, name)
 
+    def _kubevirt_cr(self, key: str, new: Object | None, old: Object | None) -> None:
+        _put(self.kubevirts, key, new)
+        self._configure(KUBEVIRTS, key)
+
+    def _plugin(self, name: str, new: Object | None, old: Object | None) -> None:
+        _put(self._plugins, name, new)
+        self._configure(PLUGINS, name)
+
+    def _configure(self, resource: Resource, key: str) -> None:
+        """Read KubeVirt's configuration again; its status changes often, and means nothing here."""
+        first = next((self.kubevirts[key] for key in sorted(self.kubevirts)), None)
+        config = config_of(first, self._plugins.values()) if first is not None else None
+        if config == self._kubevirt:
+            return
+        self._kubevirt = config
+        if config is not None:
+            log.info("KubeVirt's configuration", **config.shown())
+        self._changed(resource, key)
+
     def _lease(self, key: str, new: Object | None, old: Object | None) -> None:
         _, node = split_key(key)
         before = self._leases.get(node)
@@ -201,15 +231,25 @@ def _node_view(node: Object) -> NodeView:
         labels=node["metadata"].get("labels") or {},
         ready=any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions),
         schedulable=not (node.get("spec") or {}).get("unschedulable", False),
+        taints=taints_of(node),
     )
 
 
 def _slim_node(node: Object) -> Object:
     """Nodes are large (images, managedFields) and change each few minutes; keep what matters."""
-    meta = node["metadata"]
+    meta, spec = node["metadata"], node.get("spec") or {}
     conditions = [c for c in (node.get("status") or {}).get("conditions") or [] if c.get("type") == "Ready"]
     return {
         "metadata": {key: meta[key] for key in ("name", "uid", "resourceVersion", "labels") if key in meta},
-        "spec": {"unschedulable": (node.get("spec") or {}).get("unschedulable", False)},
+        "spec": {key: spec[key] for key in ("unschedulable", "taints") if key in spec},
         "status": {"conditions": [{"type": c["type"], "status": c["status"]} for c in conditions]},
+    }
+
+
+def _slim_kubevirt(kubevirt: Object) -> Object:
+    """Only the configuration: the status of the CR is long and changes often."""
+    meta = kubevirt["metadata"]
+    return {
+        "metadata": {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion")},
+        "spec": {"configuration": (kubevirt.get("spec") or {}).get("configuration") or {}},
     }

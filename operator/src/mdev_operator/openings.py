@@ -12,10 +12,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mdev_api.engine.openings import Opening
-from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus, NodeInstance, NodeParent
+from mdev_api.kinds.device_migration import Binding
+from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus, NodeParent
 from mdev_api.kinds.node_reservations import Role, State
 from mdev_api.meaning import instance_values
-from mdev_operator.cluster import Cluster, Held, ProfileView, instance_of
+from mdev_operator.armed import Limits, limits
+from mdev_operator.cluster import Cluster, Held, instance_of
+from mdev_operator.kubevirt.pod_fit import PodConstraints, misfit
+from mdev_operator.rejections import NodeRejection, readable, unreadable
+from mdev_operator.slots import slot_opening
 
 MOST_RESERVATIONS = 16
 """Entries that one NodeReservations object takes (its schema's bound)."""
@@ -23,7 +28,7 @@ MOST_RESERVATIONS = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """What an attempt was made on: an instance that is there, or a type of a parent."""
+    """What an attempt was made on: an instance that is there, a type of a parent, or (all None) a slot of the node."""
 
     node: str
     parent: str | None = None
@@ -33,22 +38,19 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Constraints:
-    """What a migration asks of its destination. ``tried``: places that failed it before, never tried again."""
+    """What a migration asks of its destination. ``tried``: places that failed it before, never tried again.
+
+    ``resource``: what the VM's pod asks its kubelet for; None: nobody asks a kubelet. ``pod``: the pod itself.
+    """
 
     node_selector: Mapping[str, str]
     node_name: str | None
     exclude_nodes: frozenset[str]
     source_node: str | None
     tried: frozenset[Place]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NodeRejection:
-    """Why a node (or one place on it) is out of question before parameters are looked at."""
-
-    node: str
-    code: str
-    message: str
+    binding: Binding = Binding.EARLY
+    resource: str | None = None
+    pod: PodConstraints | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,15 +73,44 @@ def find(cluster: Cluster, constraints: Constraints) -> Found:
         status = cluster.devices[node].status
         assert status is not None
         held = cluster.held_on(node)
-        for opening in (*_new_instances(cluster, node, status, held), *_idle_instances(cluster, node, status, held)):
+        for opening in _on_node(cluster, node, status, held, constraints):
             if isinstance(opening, NodeRejection):
                 rejections.append(opening)
             elif _place(opening) in constraints.tried:
-                message = f"{opening.type} on {opening.parent} was tried before and failed (status.attempts)"
+                message = f"{shown(opening)} was tried before and failed (status.attempts)"
                 rejections.append(NodeRejection(node=node, code="Attempted", message=message))
             else:
                 openings.append(opening)
     return Found(openings=tuple(openings), rejections=tuple(rejections))
+
+
+def shown(opening: Opening) -> str:
+    """The opening, for people."""
+    if opening.slot is not None:
+        return f"{opening.type} of {opening.slot}"
+    return f"{opening.type} on {opening.parent}"
+
+
+def _on_node(
+    cluster: Cluster, node: str, status: NodeDevicesStatus, held: tuple[Held, ...], constraints: Constraints
+) -> Iterable[Opening | NodeRejection]:
+    if constraints.binding is Binding.LATE:
+        assert constraints.resource is not None
+        return (slot_opening(cluster, node, status, held, constraints.resource),)
+    left = limits(node, status, held, constraints.resource)
+    if isinstance(left, NodeRejection):
+        return (left,)
+    found = (
+        *_new_instances(cluster, node, status, held, left),
+        *_idle_instances(cluster, node, status, held, left),
+    )
+    return tuple(_unless_busy(o, left) for o in found)
+
+
+def _unless_busy(found: Opening | NodeRejection, left: Limits) -> Opening | NodeRejection:
+    if isinstance(found, NodeRejection) or found.type not in left.busy:
+        return found
+    return NodeRejection(node=found.node, code="SlotBusy", message=left.busy[found.type])
 
 
 def _refusal(cluster: Cluster, node: str, constraints: Constraints) -> NodeRejection | None:
@@ -105,6 +136,9 @@ def _why_not(cluster: Cluster, node: str, constraints: Constraints) -> tuple[str
         return "NodeNotReady", f"node {node} is not Ready"
     if not view.schedulable:
         return "NodeCordoned", f"node {node} is cordoned"
+    unfit = misfit(constraints.pod, view) if constraints.pod is not None else None
+    if unfit is not None:
+        return unfit.code, unfit.message
     return _why_no_devices(cluster, node)
 
 
@@ -123,13 +157,15 @@ def _why_no_devices(cluster: Cluster, node: str) -> tuple[str, str]:
 
 
 def _new_instances(
-    cluster: Cluster, node: str, status: NodeDevicesStatus, held: Iterable[Held]
+    cluster: Cluster, node: str, status: NodeDevicesStatus, held: Iterable[Held], left: Limits
 ) -> Iterable[Opening | NodeRejection]:
     shown = {instance.id for instance in status.instances}
     for parent in status.parents:
         free = _free(parent, [h for h in held if _promised(h, parent.name, shown)])
         for offer in parent.offers:
-            view = _readable(cluster, node, offer.type, offer.profile)
+            if not left.leaves(offer.type):
+                continue
+            view = readable(cluster, node, offer.type, offer.profile)
             if isinstance(view, NodeRejection):
                 yield view
             else:
@@ -146,19 +182,21 @@ def _new_instances(
 
 
 def _idle_instances(
-    cluster: Cluster, node: str, status: NodeDevicesStatus, held: Iterable[Held]
+    cluster: Cluster, node: str, status: NodeDevicesStatus, held: Iterable[Held], left: Limits
 ) -> Iterable[Opening | NodeRejection]:
     reserved = {instance_of(h) for h in held}
     for instance in status.instances:
         if not (instance.managed and instance.in_use is InUse.NO and instance.id not in reserved):
             continue
-        view = _readable(cluster, node, instance.type, instance.profile)
+        if not left.leaves(instance.type, instance.id):
+            continue
+        view = readable(cluster, node, instance.type, instance.profile)
         if isinstance(view, NodeRejection):
             yield view
         else:
             values = instance_values(instance, view.profile)
             if values is None:
-                yield _unreadable(node, instance)
+                yield unreadable(node, "the idle instance", instance)
                 continue
             assert view.metadata is not None
             yield Opening(
@@ -172,23 +210,6 @@ def _idle_instances(
                 values=values,
                 suspect=view.suspect,
             )
-
-
-def _readable(cluster: Cluster, node: str, type_id: str, profile: str) -> ProfileView | NodeRejection:
-    view = cluster.profiles.get(profile)
-    if view is None:
-        message = f"{type_id} refers to DeviceProfile {profile}, which does not exist"
-        return NodeRejection(node=node, code="ProfileMissing", message=message)
-    if view.metadata is None:
-        message = f"DeviceProfile {profile} of {type_id} was not read yet"
-        return NodeRejection(node=node, code="ProfileMissing", message=message)
-    return view
-
-
-def _unreadable(node: str, instance: NodeInstance) -> NodeRejection:
-    what = ", ".join(u.name for u in instance.unreadable)
-    message = f"the idle instance {instance.id} cannot be read: {what}"
-    return NodeRejection(node=node, code="Unreadable", message=message)
 
 
 def _promised(held: Held, parent: str, shown: set[str]) -> bool:
@@ -216,6 +237,8 @@ def _free(parent: NodeParent, promised: list[Held]) -> dict[str, int]:
 
 
 def _place(opening: Opening) -> Place:
+    if opening.slot is not None:
+        return Place(node=opening.node)
     if opening.instance is not None:
         return Place(node=opening.node, instance=opening.instance)
     return Place(node=opening.node, parent=opening.parent, type=opening.type)

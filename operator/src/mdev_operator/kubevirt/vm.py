@@ -34,9 +34,7 @@ def vm_view(vmi: Object, pods: Iterable[Object]) -> VmView | NoSource:
         return NoSource(reason="SourceNotFound", message=message)
     pod = next((p for p in pods if _holds(p, node, status.get("activePods") or {})), None)
     if pod is None:
-        message = (
-            f"source.vm {name}: it runs on node {node}, but none of its virt-launcher pods does"
-        )
+        message = f"source.vm {name}: it runs on node {node}, but none of its virt-launcher pods does"
         return NoSource(reason="SourceNotFound", message=message)
     meta = pod["metadata"]
     return VmView(name=name, node=node, pod_namespace=meta["namespace"], pod_name=meta["name"], resource=resource)
@@ -52,9 +50,7 @@ def _resource(name: str, devices: Object) -> str | NoSource:
             "ask for a vGPU in spec.domain.devices.gpus",
         )
     if not gpus:
-        message = (
-            f"source.vm {name}: it asks for no vGPU: spec.domain.devices.gpus is empty"
-        )
+        message = f"source.vm {name}: it asks for no vGPU: spec.domain.devices.gpus is empty"
         return NoSource(reason="DeviceNotFound", message=message)
     if len(gpus) > 1:
         return _unsupported(name, f"it has {len(gpus)} GPUs ({_names(gpus)}), and KubeVirt moves a VM with one at most")

@@ -10,25 +10,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mdev_api.engine.metadata import Verdict
-from mdev_api.engine.openings import Candidate, Plan
-from mdev_api.engine.plan import rank
+from mdev_api.engine.openings import Candidate
 from mdev_api.engine.verdict import compare
 from mdev_api.kinds.device_migration import Attempt, DeviceMigration, DeviceMigrationStatus, MappedDevice, Mode
 from mdev_api.kinds.node_reservations import FailureReason, Intent, State
 from mdev_operator.cluster import Held, instance_of
+from mdev_operator.kubevirt.pod_fit import PodConstraints, misfit
 from mdev_operator.migration import entries, letting_go
 from mdev_operator.migration.decision import Decision, Reserve, Situation, Tell
+from mdev_operator.migration.planning import how_bound, plan
 from mdev_operator.migration.source import NoSource, SourceDevice, read_source
-from mdev_operator.migration.status import (
-    candidates,
-    condition_of,
-    is_true,
-    no_destination,
-    rejected,
-    shorten,
-    since,
-)
-from mdev_operator.openings import Constraints, Found, Place, find
+from mdev_operator.migration.status import condition_of, is_true, no_destination, shorten, since
 
 LOOK_AGAIN = 30.0
 """Seconds after which silence alone may change a decision."""
@@ -73,8 +65,7 @@ def _plan_only(s: Situation) -> Decision:
     source = _source_of(s)
     if isinstance(source, NoSource):
         return Decision(status=_not_planned(s, source), finalizer=False, follow=True, look_again=LOOK_AGAIN)
-    _, _, status = _plan(s, source)
-    return Decision(status=status, finalizer=False, follow=True, look_again=LOOK_AGAIN)
+    return Decision(status=plan(s, source).status, finalizer=False, follow=True, look_again=LOOK_AGAIN)
 
 
 def _while_ready(s: Situation) -> Decision:
@@ -84,6 +75,7 @@ def _while_ready(s: Situation) -> Decision:
     left = spec.prepared_ttl_seconds - ready_for
     if current is None or (current.answer is not None and current.answer.state in (State.FAILED, State.LOST)):
         return _lost_after_ready(s, current)
+    status = _with_picked(s, current)
     if spec.started:
         if left > 0:
             return Decision(status=status, look_again=left)
@@ -92,6 +84,16 @@ def _while_ready(s: Situation) -> Decision:
     if left <= 0:
         return letting_go.expired(s)
     return Decision(status=status, look_again=left)
+
+
+def _with_picked(s: Situation, current: Held) -> DeviceMigrationStatus:
+    """The map names the device of a slot as soon as the agent has seen which one the kubelet picked."""
+    status = s.migration.status
+    if not status.devices or status.devices[0].instance is not None or instance_of(current) is None:
+        return status
+    before = status.devices[0]
+    device = _mapped(s, current, before.name, before.source)
+    return status if device is None else status.model_copy(update={"devices": (device,)})
 
 
 def _lost_after_ready(s: Situation, current: Held | None) -> Decision:
@@ -140,9 +142,10 @@ def _prepare(s: Situation) -> Decision:
 
 
 def _next_attempt(s: Situation, source: SourceDevice) -> Decision:
-    plan, found, status = _plan(s, source)
-    if not plan.candidates:
-        message = no_destination(rejected(plan, found.rejections))
+    planned = plan(s, source)
+    status = planned.status
+    if not planned.candidates:
+        message = no_destination(status.rejected)
         return Decision(status=s.with_condition(status, "Ready", False, "NoDestination", message))
     if len(status.attempts) >= MOST_ATTEMPTS:
         message = f"{MOST_ATTEMPTS} destinations were tried and failed; see status.attempts"
@@ -150,7 +153,7 @@ def _next_attempt(s: Situation, source: SourceDevice) -> Decision:
     if _old_pin_stands(s, source):
         message = f"waiting for node {source.node} to end the reservation of an earlier attempt"
         return Decision(status=s.with_condition(status, "Ready", False, "Preparing", message), look_again=LOOK_AGAIN)
-    best = plan.candidates[0]
+    best = planned.candidates[0]
     number = entries.next_number((a.number for a in status.attempts), s.held)
     message = f"attempt {number}: reserving {best.opening.type} on node {best.opening.node}"
     status = s.with_condition(status, "Ready", False, "Preparing", message)
@@ -210,27 +213,33 @@ def _confirm_source(s: Situation, source: SourceDevice, current: Held) -> Decisi
 
 
 def _ready(s: Situation, source: SourceDevice, current: Held) -> Decision:
-    entry = current.entry
-    instance = instance_of(current)
-    assert instance is not None and current.answer is not None
-    at = s.cluster.instance(current.node, instance)
+    device = _mapped(s, current, source.name, source.instance)
+    if device is None:
+        return _wait(s, "Preparing", f"waiting for node {current.node} to publish instance {instance_of(current)}")
+    status = s.migration.status.model_copy(update={"node": current.node, "devices": (device,)})
+    slot = current.entry.device.slot
+    if slot is None:
+        message = f"{device.type} {device.instance} on node {current.node} is prepared and was read back"
+    else:
+        message = f"a {device.type} of {slot.resource} on node {current.node} is held; {how_bound(s)}"
+    return Decision(status=s.with_condition(status, "Ready", True, "Prepared", message))
+
+
+def _mapped(s: Situation, current: Held, name: str, source: str | None) -> MappedDevice | None:
+    """The device of the map; without an instance for a slot that was not picked from yet. None: not known yet."""
+    entry, answer, instance = current.entry, current.answer, instance_of(current)
+    at = s.cluster.instance(current.node, instance) if instance is not None else None
     create = entry.device.create
     parent = create.parent if create else at.parent if at else None
     type_id = create.type if create else at.type if at else None
-    if parent is None or type_id is None:
-        return _wait(s, "Preparing", f"waiting for node {current.node} to publish instance {instance}")
-    device = MappedDevice(
-        name=source.name,
-        source=source.instance,
-        parent=parent,
-        type=type_id,
-        instance=instance,
-        writes=len(current.answer.writes),
-    )
-    status = s.migration.status.model_copy(update={"node": current.node, "devices": (device,)})
-    message = f"{type_id} {instance} on node {current.node} is prepared and was read back"
-    status = s.with_condition(status, "Ready", True, "Prepared", message)
-    return Decision(status=status)
+    if instance is None:
+        view = s.cluster.profiles.get(entry.device.profile or "")
+        kind = view.profile.spec.type if view is not None else None
+        type_id = kind.id if kind is not None else None
+    if type_id is None or (parent is None and instance is not None):
+        return None
+    writes = len(answer.writes) if answer is not None else 0
+    return MappedDevice(name=name, source=source, parent=parent, type=type_id, instance=instance, writes=writes)
 
 
 def _give_up(s: Situation, current: Held, state: State, why: str) -> Decision:
@@ -263,33 +272,17 @@ def _source_moved(s: Situation, source: SourceDevice, pin: Held) -> Decision:
     return Decision(status=status, tell=letting_go.tell(s, lambda held: Intent.UNDO), look_again=LOOK_AGAIN)
 
 
-def _plan(s: Situation, source: SourceDevice) -> tuple[Plan, Found, DeviceMigrationStatus]:
-    spec, before = s.migration.spec, s.migration.status
-    constraints = Constraints(
-        node_selector=spec.node_selector,
-        node_name=spec.node_name,
-        exclude_nodes=frozenset(spec.exclude_nodes),
-        source_node=source.node,
-        tried=frozenset(Place(node=a.node, parent=a.parent, type=a.type, instance=a.instance) for a in before.attempts),
-    )
-    found = find(s.cluster, constraints)
-    plan = rank(source.source, found.openings, source.type)
-    reasons = rejected(plan, found.rejections)
-    status = before.model_copy(update={"candidates": candidates(plan), "rejected": reasons})
-    if plan.candidates:
-        best = plan.candidates[0]
-        message = f"best: {best.opening.type} on node {best.opening.node}, {best.why}"
-        return plan, found, s.with_condition(status, "Planned", True, "Planned", message)
-    return plan, found, s.with_condition(status, "Planned", False, "NoDestination", no_destination(reasons))
-
-
 def _not_planned(s: Situation, why: NoSource) -> DeviceMigrationStatus:
     status = s.migration.status.model_copy(update={"candidates": (), "rejected": ()})
     return s.with_condition(status, "Planned", False, why.reason, why.message)
 
 
 def _no_longer_right(s: Situation, source: SourceDevice, current: Held) -> str | None:
-    """Whether the source, or what the destination's profile means, changed since the entry was written."""
+    """Whether the source, the node, or what the destination's profile means, changed since the entry was written."""
+    node = s.cluster.nodes.get(current.node)
+    unfit = misfit(s.pod, node) if isinstance(s.pod, PodConstraints) and node is not None else None
+    if unfit is not None:
+        return unfit.message
     profile = s.cluster.profiles.get(entries.profile_of(current.entry) or "")
     if profile is None or profile.metadata is None:
         return None  # A dangling reference says nothing about the device; its agent answers for that.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from mdev_api.engine.openings import Candidate
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kinds.device_profile import DeviceProfile
-from mdev_api.kinds.node_reservations import Create, DesiredValue, Device, Entry, Intent, Owner, Role
+from mdev_api.kinds.node_reservations import Create, DesiredValue, Device, Entry, Intent, Owner, Role, SlotRequest
 from mdev_operator.cluster import Held
 from mdev_operator.migration.source import SourceDevice
 
@@ -17,7 +17,10 @@ def destination(
 ) -> Entry:
     """Attempt ``number``: have the candidate prepared."""
     opening = candidate.opening
-    if opening.instance is None:
+    if opening.slot is not None:
+        device = Device(slot=SlotRequest(resource=opening.slot), profile=opening.profile)
+    elif opening.instance is None:
+        assert opening.parent is not None
         device = Device(create=Create(parent=opening.parent, type=opening.type, profile=opening.profile))
     else:
         device = Device(instance=opening.instance, profile=opening.profile)

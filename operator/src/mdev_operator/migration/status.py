@@ -11,7 +11,8 @@ from mdev_api.engine.openings import Plan
 from mdev_api.kinds.common import Condition, ConditionStatus
 from mdev_api.kinds.device_migration import CandidateSummary, RejectionExample, RejectionSummary
 from mdev_api.kube import times
-from mdev_operator.openings import NodeRejection
+from mdev_operator.openings import shown
+from mdev_operator.rejections import NodeRejection
 
 MOST_CANDIDATES = 10
 MOST_EXAMPLES = 3
@@ -112,10 +113,10 @@ def _findings(plan: Plan, out_of_question: Iterable[NodeRejection]) -> Iterable[
     for rejection in plan.rejections:
         opening = rejection.opening
         if rejection.no_capacity:
-            message = f"{opening.type} on {opening.parent} has no free instance"
+            message = f"{shown(opening)} has no free instance"
             yield opening.node, "NoCapacity", None, message
         for reason in rejection.reasons:
-            yield opening.node, reason.code, reason.parameter, f"{opening.type} on {opening.parent}: {reason.message}"
+            yield opening.node, reason.code, reason.parameter, f"{shown(opening)}: {reason.message}"
 
 
 def no_destination(summaries: tuple[RejectionSummary, ...]) -> str:
