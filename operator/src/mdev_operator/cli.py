@@ -14,6 +14,9 @@ from mdev_api.kube.credentials import CredentialsError
 from mdev_operator.kubevirt.decide import Patience
 from mdev_operator.run import OperatorSettings
 from mdev_operator.run import run as run_operator
+from mdev_operator.webhook.rotation import RotationSettings
+from mdev_operator.webhook.run import CONFIGURATIONS, WebhookSettings
+from mdev_operator.webhook.run import run as run_webhook
 
 app = typer.Typer(
     add_completion=False,
@@ -21,11 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Finds destinations for migrating VMs with VFIO devices and has them prepared.",
 )
-
-
-@app.callback()
-def _root() -> None:
-    """Keeps ``run`` a subcommand although it is the only one."""
 
 
 @app.command()
@@ -63,6 +61,54 @@ def run(
     try:
         code = asyncio.run(run_operator(settings))
     except (CredentialsError, ValueError) as error:
+        typer.echo(f"mdev-operator: {error}", err=True)
+        code = 3
+    raise typer.Exit(code)
+
+
+@app.command()
+def webhook(
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(help="kubeconfig file; default: $KUBECONFIG, the pod's service account, ~/.kube/config"),
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="namespace of the Service and of the Secret")] = "mdev-operator",
+    agent_namespace: Annotated[str, typer.Option(help="namespace of the node agents' Leases")] = "mdev-node-agent",
+    service: Annotated[str, typer.Option(help="Service by which the API server calls")] = "mdev-operator-webhook",
+    certificates: Annotated[
+        Path | None,
+        typer.Option(help="directory with tls.crt and tls.key that somebody else renews (cert-manager); default: own"),
+    ] = None,
+    also_called: Annotated[
+        list[str] | None, typer.Option(help="further DNS name or IP address for the own certificates; repeatable")
+    ] = None,
+    migrations: Annotated[
+        bool, typer.Option("--migrations", help="also judge VirtualMachineInstanceMigrations")
+    ] = False,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "0.0.0.0",
+    port: Annotated[int, typer.Option(help="port to listen on")] = 9443,
+    log_format: Annotated[str, typer.Option(help="console or json")] = "console",
+) -> None:
+    """Answer the API server's admission questions until stopped. Run several: each answers, none leads."""
+    _log_to(log_format)
+    own = RotationSettings(
+        namespace=namespace,
+        secret=service,
+        configurations=CONFIGURATIONS,
+        hosts=(f"{service}.{namespace}.svc", *(also_called or ())),
+    )
+    settings = WebhookSettings(
+        kubeconfig=kubeconfig,
+        host=host,
+        port=port,
+        mounted=certificates,
+        rotation=own if certificates is None else None,
+        migrations=migrations,
+        agent_namespace=agent_namespace,
+    )
+    try:
+        code = asyncio.run(run_webhook(settings))
+    except (CredentialsError, OSError) as error:
         typer.echo(f"mdev-operator: {error}", err=True)
         code = 3
     raise typer.Exit(code)
