@@ -99,6 +99,8 @@ class Node(NodeObjects):
     kernel: MemoryKernel
     kubeconfig: Path
     state_dir: Path
+    kubelet_dir: Path | None = None
+    hook_socket: Path | None = None
 
     @asynccontextmanager
     async def agent(
@@ -106,7 +108,12 @@ class Node(NodeObjects):
     ) -> AsyncIterator[asyncio.Task[None]]:
         """The agent of this node, running within the block."""
         settings = RunSettings(
-            node=self.name, kubeconfig=self.kubeconfig, state_dir=self.state_dir, rescan_seconds=rescan_seconds
+            node=self.name,
+            kubeconfig=self.kubeconfig,
+            state_dir=self.state_dir,
+            rescan_seconds=rescan_seconds,
+            kubelet_dir=self.kubelet_dir,
+            hook_socket=self.hook_socket,
         )
         work = run(settings, port=self.kernel, backends=backends, source=self.kernel, deadlines=DEADLINES)
         task = asyncio.create_task(work)

@@ -85,6 +85,20 @@ def run_command(
         InUseChoice,
         typer.Option(help="Who tells whether a device is open: the processes of this machine, or nobody (Unknown)."),
     ] = InUseChoice.PROCESS,
+    kubelet_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The kubelet's directory, such as /var/lib/kubelet. Default: the kubelet is not asked."
+        ),
+    ] = None,
+    hook_socket: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SOCKET",
+            help="Serve KubeVirt's node hook PreMigrationTarget here, below a directory that virt-handler mounts, "
+            "such as /var/run/kubevirt. Needs --kubelet-dir. Default: no hook.",
+        ),
+    ] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="One JSON object per line, or text for people.")
     ] = LogFormat.JSON,
@@ -103,6 +117,8 @@ def run_command(
             rescan_seconds=rescan_seconds,
             in_use=in_use,
             log_format=log_format,
+            kubelet_dir=kubelet_dir,
+            hook_socket=hook_socket,
         )
     )
 

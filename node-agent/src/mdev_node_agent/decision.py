@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from mdev_api.kinds.node_reservations import FINAL_STATES, EntryAnswer, FailureReason, Intent, State
 from mdev_node_agent.hold import hold
-from mdev_node_agent.standing import standing
+from mdev_node_agent.hold_slot import hold_slot
+from mdev_node_agent.standing import planned_instance, standing
 from mdev_node_agent.steps import Settle, Situation, Step, answer_of, failure
 from mdev_node_agent.undo import remove, undo
 
@@ -20,7 +21,7 @@ def next_step(situation: Situation) -> Step:
     if entry.boot_id != situation.sight.observation.boot_id:
         return _of_another_boot(situation)
     if entry.intent is Intent.HOLD:
-        return hold(situation)
+        return hold(situation) if entry.device.slot is None else hold_slot(situation)
     if entry.intent is Intent.HAND_OVER:
         return _hand_over(situation)
     if entry.intent is Intent.REMOVE_IF_UNUSED:
@@ -30,9 +31,9 @@ def next_step(situation: Situation) -> Step:
 
 def _hand_over(situation: Situation) -> Settle:
     """It is the VM's now: keep what exists. This cannot fail."""
-    instance = situation.entry.device.instance
-    if instance is None and situation.answer is not None:
-        instance = situation.answer.instance
+    instance = planned_instance(situation)
+    if situation.entry.device.create is not None:
+        instance = None if situation.answer is None else situation.answer.instance
     answer = answer_of(situation, State.HANDED_OVER, record=standing(situation), instance=instance)
     return Settle(answer=answer, ended=True)
 

@@ -8,7 +8,7 @@ import os
 from mdev_api.kinds.node_reservations import Failure, FailureReason
 from mdev_api.kinds.node_reservations import Step as StepName
 from mdev_node_agent.journal import JournalError
-from mdev_node_agent.steps import Adopt, Create, Remove, Restore, Step, Write, failure
+from mdev_node_agent.steps import Adopt, Bind, Create, Remove, Restore, Step, Write, failure
 from mdev_node_agent.sysfs.attribute import errno_name
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EUSERS, errno.ENOMEM})
@@ -38,6 +38,8 @@ def _tried(step: Step) -> tuple[str, StepName, str | None]:
         return f"create {step.instance} of type {step.type} on {step.parent}", StepName.CREATE, None
     if isinstance(step, Adopt):
         return f"take on {step.record.instance}", StepName.CREATE, None
+    if isinstance(step, Bind):
+        return f"bind the reservation to {step.record.instance}", StepName.WRITE, None
     if isinstance(step, Write):
         value = step.value
         what = f"write {value.value!r} to {value.attribute} of {step.record.instance}"

@@ -16,7 +16,7 @@ from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.journal import Journal, JournalError
 from mdev_node_agent.ledger import Ledger, Made
 from mdev_node_agent.record import Making, Record, Written, lines_of, write_line
-from mdev_node_agent.steps import Adopt, Create, Read, Reading, Remove, Restore, Write
+from mdev_node_agent.steps import Adopt, Bind, Create, Read, Reading, Remove, Restore, Write
 from mdev_node_agent.sysfs.attribute import GONE, errno_name, reason
 from mdev_node_agent.sysfs.port import Port
 
@@ -55,6 +55,10 @@ class Hands:
         self._begin(entry, step.record)
         self._list(entry, step.record.instance, step.record.backend)
         self.journal.append(entry, _making(Making.DONE))
+
+    def bind(self, entry: str, step: Bind) -> None:
+        """Remember, before anything is written to it, which instance a slot stands for."""
+        self._begin(entry, step.record)
 
     def read(self, step: Read) -> dict[str, Reading]:
         """What the parameter files say now; a file that cannot be read is told, not raised."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from mdev_api.engine.metadata import ValueType
 from mdev_api.hashing import reading_digest
 from mdev_api.kinds.device_model import WriteStrategy
-from mdev_api.kinds.node_reservations import DesiredValue, Failure, FailureReason, Role, State
+from mdev_api.kinds.node_reservations import DesiredValue, Entry, Failure, FailureReason, Role, State
 from mdev_api.kinds.node_reservations import Step as StepName
 from mdev_api.values import ValueFault, from_text
 from mdev_node_agent import hierarchy
@@ -30,31 +30,33 @@ def hold(situation: Situation) -> Step:
     if answer is not None and answer.state is State.FAILED:
         return Settle(answer=answer)
     if answer is not None and answer.state is State.PREPARED:
-        return _keep(situation)
+        return keep(situation)
     record = standing(situation)
-    failed = _earlier_failure(situation, record)
+    failed = earlier_failure(situation, record)
     if failed is not None:
-        return _fail(situation, record, failed)
+        return fail(situation, record, failed)
     if not situation.attempt.fresh:
         return Look()
     failed = _invalid(situation, record)
     if failed is not None:
-        return _fail(situation, record, failed)
+        return fail(situation, record, failed)
     instance = planned_instance(situation)
     assert instance is not None
     begun = situation.record
     if situation.entry.device.create is not None and (begun is None or begun.making is not Making.DONE):
         return _make(situation, record, instance)
-    return _configure(situation, record, instance)
+    return configure(situation, record, instance)
 
 
-def _earlier_failure(situation: Situation, record: Record | None) -> Failure | None:
+def earlier_failure(situation: Situation, record: Record | None) -> Failure | None:
+    """What stopped the preparation before."""
     if record is not None and record.failure is not None:
         return Failure.model_validate(record.failure)
     return situation.attempt.failure
 
 
-def _fail(situation: Situation, record: Record | None, failed: Failure) -> Settle:
+def fail(situation: Situation, record: Record | None, failed: Failure) -> Settle:
+    """The answer Failed."""
     return Settle(answer=answer_of(situation, State.FAILED, record=record, failed=failed))
 
 
@@ -67,16 +69,17 @@ def _make(situation: Situation, record: Record | None, instance: str) -> Step:
         return Adopt(record=replace(ours, making=Making.DONE))
     if situation.attempt.collided or situation.sight.observation.instance(instance) is not None:
         what = f"a device {instance} exists already and is not a {create.type} on {create.parent}"
-        return _fail(situation, record, failure(FailureReason.CONFLICT, what, step=StepName.CREATE, errno="EEXIST"))
+        return fail(situation, record, failure(FailureReason.CONFLICT, what, step=StepName.CREATE, errno="EEXIST"))
     return Create(instance=instance, backend=backend, parent=create.parent, type=create.type)
 
 
-def _configure(situation: Situation, record: Record | None, instance: str) -> Step:
+def configure(situation: Situation, record: Record | None, instance: str) -> Step:
+    """Read, write what differs, read back, until the instance reads as the entry wants it: Prepared."""
     entry, readings = situation.entry, situation.attempt.readings
     seen = situation.sight.observation.instance(instance)
     if seen is None:
         what = f"device {instance} is not there any more"
-        return _fail(situation, record, failure(FailureReason.CONFLICT, what, step=StepName.READ_BACK))
+        return fail(situation, record, failure(FailureReason.CONFLICT, what, step=StepName.READ_BACK))
     backend = backend_of(situation, instance)
     if readings is None and entry.values:
         files = tuple((v.name, str(v.type), v.attribute) for v in entry.values)
@@ -91,17 +94,17 @@ def _configure(situation: Situation, record: Record | None, instance: str) -> St
                 parameter=value.name,
                 errno=reading.errno,
             )
-            return _fail(situation, record, failed)
+            return fail(situation, record, failed)
         if reading.value == value.value:
             continue
         earlier = None if record is None else record.write_of(value.name)
         if earlier is not None and earlier.done:
             what = f"{value.attribute} of {instance} was set to {value.value!r} and reads {reading.value!r}"
             failed = failure(FailureReason.READBACK_MISMATCH, what, step=StepName.READ_BACK, parameter=value.name)
-            return _fail(situation, record, failed)
+            return fail(situation, record, failed)
         foreign = _not_ours_to_write(situation, record, value)
         if foreign is not None:
-            return _fail(situation, record, foreign)
+            return fail(situation, record, foreign)
         # The value before our first try: a crash may have left ours behind in between.
         before = reading.value if earlier is None else earlier.before
         begun = record or Record(instance=instance, backend=backend)
@@ -114,7 +117,7 @@ def _prepared(situation: Situation, record: Record | None, instance: str) -> Set
     return Settle(answer=answer_of(situation, State.PREPARED, record=record, instance=instance, digest=digest))
 
 
-def _keep(situation: Situation) -> Step:
+def keep(situation: Situation) -> Step:
     """Prepared: tell when the device is gone, and for a source what it reads now."""
     answer = situation.answer
     assert answer is not None
@@ -149,21 +152,27 @@ def digest_of(situation: Situation, instance: str) -> str | None:
 def _invalid(situation: Situation, record: Record | None) -> Failure | None:
     """Why the entry cannot be carried out on this node; every name in it is checked against what was seen here."""
     entry = situation.entry
-    if entry.device.slot is not None:
-        return failure(FailureReason.INVALID, "device.slot is not supported in this release: name a device")
-    if entry.write_strategy is not WriteStrategy.DIRECT:
-        return failure(FailureReason.INVALID, f"writeStrategy {entry.write_strategy} is not supported in this release")
-    for value in entry.values:
-        if fault := _value_fault(value):
-            return failure(FailureReason.INVALID, fault, parameter=value.name)
+    failed = impossible(entry)
+    if failed is not None:
+        return failed
     create = entry.device.create
     if create is not None:
         offer = situation.sight.observation.offer(create.parent, create.type)
         if offer is None:
             what = f"this node shows no type {create.type!r} on a parent {create.parent!r}"
             return failure(FailureReason.INVALID, what)
-        return _other_profile(offer, create.profile, create.type) or _unknown_attribute(situation, offer)
+        return other_profile(offer, create.profile, create.type) or unknown_attribute(situation, offer)
     return _existing_invalid(situation, record)
+
+
+def impossible(entry: Entry) -> Failure | None:
+    """What no node could carry out."""
+    if entry.write_strategy is not WriteStrategy.DIRECT:
+        return failure(FailureReason.INVALID, f"writeStrategy {entry.write_strategy} is not supported in this release")
+    for value in entry.values:
+        if fault := _value_fault(value):
+            return failure(FailureReason.INVALID, fault, parameter=value.name)
+    return None
 
 
 def _existing_invalid(situation: Situation, record: Record | None) -> Failure | None:
@@ -176,7 +185,7 @@ def _existing_invalid(situation: Situation, record: Record | None) -> Failure | 
     if offer is None or device.profile is None:
         what = f"device {instance.id} has no type {instance.type!r} on {instance.parent!r} that this node shows"
         return failure(FailureReason.PROFILE_CHANGED, what)
-    failed = _other_profile(offer, device.profile, instance.id) or _unknown_attribute(situation, offer, instance)
+    failed = other_profile(offer, device.profile, instance.id) or unknown_attribute(situation, offer, instance)
     if failed is not None or situation.entry.role is Role.SOURCE or record is not None:
         return failed
     if situation.sight.use(instance.id).state is InUse.YES:
@@ -185,7 +194,8 @@ def _existing_invalid(situation: Situation, record: Record | None) -> Failure | 
     return None
 
 
-def _other_profile(offer: Offer, expected: str, what: str) -> Failure | None:
+def other_profile(offer: Offer, expected: str, what: str) -> Failure | None:
+    """ProfileChanged unless the offer has the profile that is expected; ``what`` is about whom."""
     profile = profile_of(offer)
     if profile.name == expected:
         return None
@@ -194,7 +204,7 @@ def _other_profile(offer: Offer, expected: str, what: str) -> Failure | None:
     return failure(FailureReason.PROFILE_CHANGED, message)
 
 
-def _unknown_attribute(situation: Situation, offer: Offer, instance: Instance | None = None) -> Failure | None:
+def unknown_attribute(situation: Situation, offer: Offer, instance: Instance | None = None) -> Failure | None:
     """Only the files that discovery lists for this very device may be named."""
     published = offer.profile.get("published")
     if published is not None:
@@ -220,9 +230,12 @@ def _value_fault(value: DesiredValue) -> str | None:
 
 
 def _not_ours_to_write(situation: Situation, record: Record | None, value: DesiredValue) -> Failure | None:
-    """A device that somebody else made is never written, except for an agreed adjustment of a source."""
+    """A device that somebody else made is never written, but for an agreed adjustment of a source and a slot.
+
+    The kubelet has given a slot's device to the pod that the entry is for: nobody else's VM can be in it.
+    """
     made = record is not None and record.making is Making.DONE
-    if made or situation.listed or situation.entry.role is Role.SOURCE:
+    if made or situation.listed or situation.entry.role is Role.SOURCE or situation.entry.device.slot is not None:
         return None
     what = f"{value.attribute} would have to be {value.value!r}, and this agent has not made the device: not written"
     return failure(FailureReason.INVALID, what, step=StepName.WRITE, parameter=value.name)

@@ -19,6 +19,7 @@ from mdev_api.hashing import canonical_json, profile_name
 from mdev_api.kinds import node_devices as kinds
 from mdev_api.kinds.common import dump
 from mdev_api.kinds.device_profile import DeviceProfileSpec
+from mdev_node_agent.kubelet.serving import Service
 from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
 from mdev_node_agent.sight import Sight
 
@@ -28,6 +29,9 @@ MAX_INSTANCE_UNREADABLE = 64
 MAX_ATTRIBUTES = 16
 MAX_TEXT = 1024
 MAX_NAME = 255
+MAX_SERVING = 512
+MAX_SLOTS = 64
+MAX_SLOT_INSTANCES = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,8 +89,15 @@ def take_stock(
             told.append(f"device {instance.id} of type {instance.type} on {instance.parent} is not shown: no profile")
         else:
             instances.append(shown)
+    if sight.service.fault is not None:
+        told.append(sight.service.fault)
+    shown_ids = {instance.id for instance in instances}
     status = kinds.NodeDevicesStatus(
-        boot_id=sight.observation.boot_id, parents=tuple(parents), instances=tuple(instances)
+        boot_id=sight.observation.boot_id,
+        parents=tuple(parents),
+        instances=tuple(instances),
+        serving=_serving(sight.service, shown_ids, told),
+        slots=_slots(sight.service, shown_ids, told),
     )
     return Inventory(status=status, profiles=profiles, told=tuple(told))
 
@@ -119,6 +130,34 @@ def instance_view(
         in_use_source=kinds.InUseSource(use.source),
         managed=instance.id in managed,
     )
+
+
+def _serving(service: Service, shown: Collection[str], told: list[str]) -> tuple[kinds.Serving, ...]:
+    serving = [
+        kinds.Serving(
+            instance=served.instance,
+            resource=served.resource,
+            pod_namespace=served.pod.namespace,
+            pod_name=served.pod.name,
+        )
+        for served in service.serving
+        if served.instance in shown
+    ]
+    if len(serving) > MAX_SERVING:
+        told.append(f"{len(serving)} devices are served to pods: only the first {MAX_SERVING} are shown")
+    return tuple(serving[:MAX_SERVING])
+
+
+def _slots(service: Service, shown: Collection[str], told: list[str]) -> tuple[kinds.Slot, ...]:
+    slots = []
+    for free in service.slots:
+        instances = tuple(instance for instance in free.instances if instance in shown)
+        number = free.free - len(free.instances) + len(instances)
+        named = instances[:MAX_SLOT_INSTANCES]
+        slots.append(kinds.Slot(resource=free.resource, free=number, instances=named, types=free.types))
+    if len(slots) > MAX_SLOTS:
+        told.append(f"{len(slots)} resources are about devices of this node: only the first {MAX_SLOTS} are shown")
+    return tuple(slots[:MAX_SLOTS])
 
 
 def _parent(

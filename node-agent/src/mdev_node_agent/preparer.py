@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -28,10 +28,12 @@ from mdev_node_agent.hands import Hands
 from mdev_node_agent.journal import JournalError
 from mdev_node_agent.settings import Deadlines
 from mdev_node_agent.sight import Eye
+from mdev_node_agent.slot_rivals import elsewhere, waiting_slots
 from mdev_node_agent.standing import planned_instance
 from mdev_node_agent.steps import (
     Adopt,
     Attempt,
+    Bind,
     Create,
     Look,
     Read,
@@ -60,6 +62,8 @@ class Preparer:
         self._again: set[str] = set()
         self._calls: dict[str, asyncio.Future[None]] = {}
         self._late: dict[str, Step] = {}
+        self._picked: dict[str, str] = {}
+        self._binders: defaultdict[str, list[asyncio.Future[EntryAnswer]]] = defaultdict(list)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wake = asyncio.Event()
         self.on_blocked: Callable[[], None] = lambda: None
@@ -72,10 +76,31 @@ class Preparer:
 
     @property
     def held(self) -> frozenset[str]:
-        """Instances that entries name, or that were made for them."""
+        """Instances that entries name, that were made for them, or that the kubelet has picked or may pick for them."""
         named = {entry.device.instance for entry in self._entries.values()}
         made = {instance_uuid(key) for key in self._entries}
-        return frozenset(instance for instance in named | made if instance is not None)
+        bound = {answer.instance for key, answer in self._answers.given.items() if key in self._entries}
+        bound |= set(self._picked.values())
+        slots = [entry.device.slot.resource for entry in self._entries.values() if entry.device.slot is not None]
+        latest = self._eye.latest
+        free = [] if latest is None else [s for s in latest.service.slots if s.resource in slots]
+        pickable = {instance for slot in free for instance in slot.instances}
+        return frozenset(instance for instance in named | made | bound | pickable if instance is not None)
+
+    @property
+    def answers(self) -> Mapping[str, EntryAnswer]:
+        """The newest answer to each entry, by id."""
+        return self._answers.given
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The entries that stand."""
+        return tuple(self._entries.values())
+
+    @property
+    def waits_for_pick(self) -> bool:
+        """Does a slot wait until the kubelet picks a device? No event tells when that happens."""
+        return any(entry.device.slot is not None for entry in self._entries.values())
 
     @property
     def waits_for_use(self) -> bool:
@@ -87,7 +112,30 @@ class Preparer:
     def take(self, entries: Iterable[Entry]) -> None:
         """These are the entries now. One that is missing is left as it is."""
         self._entries = {entry.id: entry for entry in entries}
+        self._picked = {key: instance for key, instance in self._picked.items() if key in self._entries}
+        for key in self._binders.keys() - self._entries.keys():
+            for binder in self._binders.pop(key):
+                if not binder.done():
+                    binder.set_exception(LookupError(f"reservation {key} has been taken away"))
         self._wake.set()
+
+    async def bind(self, key: str, instance: str) -> EntryAnswer:
+        """The kubelet has picked ``instance`` for the slot entry ``key``: check, bind and write it.
+
+        Returns the answer that came of it, at once if the slot was bound before (compare its instance). LookupError:
+        the entry does not stand, or stands no longer.
+        """
+        if key not in self._entries:
+            raise LookupError(f"there is no reservation {key}")
+        binder: asyncio.Future[EntryAnswer] = asyncio.get_running_loop().create_future()
+        self._binders[key].append(binder)
+        self._picked.setdefault(key, instance)
+        self._wake.set()
+        try:
+            return await binder
+        finally:
+            if binder in self._binders.get(key, ()):
+                self._binders[key].remove(binder)
 
     def poke(self, *, retry: bool = False) -> None:
         """Look at all entries again; ``retry``: and try failed undos again."""
@@ -143,7 +191,17 @@ class Preparer:
             busy=key in self._calls,
             attempt=self._attempts.get(key, Attempt()),
         )
-        return replace(situation, listed=planned_instance(situation) in self._hands.ledger.instances)
+        situation = replace(situation, listed=planned_instance(situation) in self._hands.ledger.instances)
+        if entry.device.slot is None:
+            return situation
+        others = [other for other in self._entries.values() if other.id != key]
+        given, records = self._answers.given, self._hands.journal.records
+        return replace(
+            situation,
+            picked=self._picked.get(key),
+            waiting_slots=waiting_slots(entry.device.slot.resource, others, given, self._picked),
+            elsewhere=elsewhere(others, given, records),
+        )
 
     async def _carry_out(self, key: str, step: Step) -> bool:
         """Do one step and remember what came of it; False: nothing more can be done in this pass."""
@@ -160,7 +218,7 @@ class Preparer:
             readings = await in_thread(lambda: self._hands.read(step), name=f"read {key}")
             self._attempts[key] = replace(attempt, readings=readings)
             return True
-        changed = replace(attempt, fresh=isinstance(step, Write | Restore) and attempt.fresh, readings=None)
+        changed = replace(attempt, fresh=isinstance(step, Write | Restore | Bind) and attempt.fresh, readings=None)
         if isinstance(step, Restore):
             changed = replace(changed, restored=changed.restored | {step.written.name})
         try:
@@ -199,6 +257,8 @@ class Preparer:
             return lambda: hands.create(key, step)
         if isinstance(step, Adopt):
             return lambda: hands.adopt(key, step)
+        if isinstance(step, Bind):
+            return lambda: hands.bind(key, step)
         if isinstance(step, Write):
             return lambda: hands.write(key, step)
         if isinstance(step, Restore):
@@ -227,13 +287,18 @@ class Preparer:
             await in_thread(lambda: self._hands.end(key), name=f"journal {key}")
         if self._answers.give(answer):
             _tell(situation.entry, answer)
+        if answer.instance is not None or answer.state not in (State.PENDING, State.PREPARED):
+            for binder in self._binders.pop(key, ()):
+                if not binder.done():
+                    binder.set_result(answer)
 
 
 def _parent(situation: Situation) -> str:
     create = situation.entry.device.create
     if create is not None:
         return create.parent
-    seen = situation.sight.observation.instance(situation.entry.device.instance or "")
+    instance = planned_instance(situation) or situation.picked or ""
+    seen = situation.sight.observation.instance(instance)
     return "" if seen is None else seen.parent
 
 

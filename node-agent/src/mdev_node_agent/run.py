@@ -12,7 +12,7 @@ import random
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -38,6 +38,9 @@ from mdev_node_agent.sight import Eye, Sight
 from mdev_node_agent.sysfs.host import HostPort
 from mdev_node_agent.sysfs.port import Port
 from mdev_node_agent.understanding import understood
+
+if TYPE_CHECKING:
+    from mdev_node_agent.kubelet.pod_resources import Kubelet
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +74,11 @@ async def run(
 ) -> None:
     """Run the agent until cancelled. What is not given is this machine's: its kernel, its processes.
 
-    Raises CannotRunError where only a correction of the settings can help: no credentials, no boot id.
+    Raises CannotRunError where only a correction of the settings can help: no credentials, no boot id, a hook without
+    the kubelet that it has to ask.
     """
+    if settings.hook_socket is not None and settings.kubelet_dir is None:
+        raise CannotRunError("the hook asks the kubelet which device a pod has: set --kubelet-dir beside --hook-socket")
     port = HostPort(root=settings.sysfs) if port is None else port
     backends = [MdevBackend()] if backends is None else backends
     if source is None:
@@ -89,10 +95,21 @@ async def run(
         async with Client(credentials, user_agent="mdev-node-agent") as client:
             log.info("started", node=settings.node, boot=boot_id, server=credentials.server)
             hands = Hands(port=port, backends=backends, journal=journal, ledger=ledger, boot_id=boot_id)
-            agent = _Agent(settings, client, Eye(port, backends, source), hands, boot_id, deadlines or Deadlines())
+            kubelet = _kubelet(settings)
+            eye = Eye(port, backends, source, None if kubelet is None else kubelet.ask)
+            agent = _Agent(settings, client, eye, hands, boot_id, deadlines or Deadlines(), kubelet)
             await agent.run(port)
     finally:
         journal.close()
+
+
+def _kubelet(settings: RunSettings) -> Kubelet | None:
+    """This node's kubelet, if it is to be asked. gRPC is loaded only then: it takes 10 MB and a third of a second."""
+    if settings.kubelet_dir is None:
+        return None
+    from mdev_node_agent.kubelet.pod_resources import Kubelet
+
+    return Kubelet(settings.kubelet_dir)
 
 
 def _memory(settings: RunSettings, boot_id: str) -> tuple[Journal, Ledger]:
@@ -111,12 +128,20 @@ class _Agent:
     """The parts of one running agent, and which tells which."""
 
     def __init__(
-        self, settings: RunSettings, client: Client, eye: Eye, hands: Hands, boot_id: str, deadlines: Deadlines
+        self,
+        settings: RunSettings,
+        client: Client,
+        eye: Eye,
+        hands: Hands,
+        boot_id: str,
+        deadlines: Deadlines,
+        kubelet: Kubelet | None,
     ) -> None:
         self._settings = settings
         self._client = client
         self._eye = eye
         self._hands = hands
+        self._kubelet = kubelet
         self._answers = Answers(client, settings.node, boot_id)
         self._preparer = Preparer(eye=eye, hands=hands, answers=self._answers, deadlines=deadlines)
         self._publisher = Publisher(client, settings.node)
@@ -145,6 +170,11 @@ class _Agent:
             group.create_task(self._collector.run(), name="collector")
             group.create_task(renew_for_ever(self._client, settings.node, settings.namespace), name="lease")
             group.create_task(self._check(), name="check")
+            if self._kubelet is not None:
+                from mdev_node_agent.kubelet.work import kubelet_work
+
+                for name, work in kubelet_work(self._kubelet, settings, self._eye, self._preparer, self._is_known):
+                    group.create_task(work, name=name)
 
     def _looked(self, sight: Sight) -> None:
         self._publish(sight)
@@ -162,6 +192,9 @@ class _Agent:
     def _rescanned(self) -> None:
         self._preparer.poke(retry=True)
         self._collector.poke()
+
+    def _is_known(self) -> bool:
+        return self._known
 
     def _held(self) -> frozenset[str] | None:
         return self._preparer.held if self._known else None

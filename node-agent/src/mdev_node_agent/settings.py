@@ -21,7 +21,9 @@ class RunSettings:
     is mounted. ``kubeconfig``: None takes what the environment gives (see :func:`mdev_api.kube.credentials.load`).
     ``state_dir``: journal and ledger, on a disk that survives the process. ``namespace``: that of the Lease.
     ``rescan_seconds``: between two rescans of sysfs, jittered by a tenth. ``in_use``: ``process`` looks at the
-    processes of this machine, ``none`` says Unknown. ``log_format``: ``json`` or ``console``.
+    processes of this machine, ``none`` says Unknown. ``log_format``: ``json`` or ``console``. ``kubelet_dir``: the
+    kubelet's directory; None: the kubelet is not asked, no slot can be reserved, and gRPC is not loaded.
+    ``hook_socket``: where virt-handler's node hook is served; None: it is not.
     """
 
     node: str
@@ -32,6 +34,8 @@ class RunSettings:
     rescan_seconds: float = 60.0
     in_use: str = "process"
     log_format: str = "json"
+    kubelet_dir: Path | None = None
+    hook_socket: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.blocking import in_thread
 from mdev_node_agent.discovery import observe
 from mdev_node_agent.in_use import InUse, InUseSource, Source, Use
+from mdev_node_agent.kubelet.serving import Asked, OwnResource, Service, serve, uses_with
 from mdev_node_agent.observation import Observation
 from mdev_node_agent.sysfs.port import Port
 
@@ -22,10 +23,11 @@ UNKNOWN = Use(state=InUse.UNKNOWN, source=Source.NONE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sight:
-    """One look. ``uses`` by instance id."""
+    """One look. ``uses`` by instance id; ``service``: what the kubelet does with the instances, if it was asked."""
 
     observation: Observation
     uses: Mapping[str, Use] = field(default_factory=dict)
+    service: Service = field(default_factory=Service)
 
     def use(self, instance: str) -> Use:
         """Is it open, as far as anybody can tell?"""
@@ -44,12 +46,21 @@ class Sight:
 
 
 class Eye:
-    """Looks at the node, and remembers the last look."""
+    """Looks at the node, and remembers the last look. ``ask_kubelet``: blocking, never raises; None: nobody asks it."""
 
-    def __init__(self, port: Port, backends: Sequence[Backend], source: InUseSource) -> None:
+    def __init__(
+        self,
+        port: Port,
+        backends: Sequence[Backend],
+        source: InUseSource,
+        ask_kubelet: Callable[[], Asked] | None = None,
+    ) -> None:
         self._port = port
         self._backends = backends
         self._source = source
+        self._ask_kubelet = ask_kubelet
+        self.own_resources: Callable[[], Mapping[str, OwnResource]] = dict
+        """The resources that this agent's own device plugin serves; called from a thread."""
         self._lock = asyncio.Lock()
         self.latest: Sight | None = None
         self.on_look: Callable[[Sight], None] = lambda sight: None
@@ -65,4 +76,8 @@ class Eye:
 
     def _look(self) -> Sight:
         observation = observe(self._port, self._backends)
-        return Sight(observation=observation, uses=self._source.look(observation.instances))
+        uses = self._source.look(observation.instances)
+        if self._ask_kubelet is None:
+            return Sight(observation=observation, uses=uses)
+        service = serve(self._ask_kubelet(), observation.instances, self.own_resources())
+        return Sight(observation=observation, uses=uses_with(service, uses), service=service)

@@ -55,11 +55,18 @@ def _less_misfit(situation: Situation, record: Record) -> Record:
 
 
 def planned_instance(situation: Situation) -> str | None:
-    """The device that the entry is about: named by it, or derived from its id. None for a slot."""
+    """The device that the entry is about: named by it, derived from its id, or the one that a slot is bound to.
+
+    None for a slot that is not bound.
+    """
     device = situation.entry.device
     if device.create is not None:
         return instance_uuid(situation.entry.id)
-    return device.instance
+    if device.slot is None:
+        return device.instance
+    if situation.record is not None:
+        return situation.record.instance
+    return None if situation.answer is None else situation.answer.instance
 
 
 def fits(situation: Situation, instance: str) -> bool:

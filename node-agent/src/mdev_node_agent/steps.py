@@ -58,7 +58,10 @@ class Situation:
     """All that a decision may look at.
 
     ``answer``: ours so far, None if there is none. ``record``: what the journal says was begun. ``listed``: the
-    instance is in the ledger. ``busy``: an earlier call for this entry, perhaps a removal, has not returned.
+    instance is in the ledger. ``busy``: an earlier call for this entry, perhaps a removal, has not returned. For a
+    slot: ``picked``, the instance that the kubelet has given to the pod that the entry is for, when that is known;
+    ``waiting_slots``, how many other entries hold a device of the same resource that is not picked yet. ``elsewhere``:
+    instances that other entries are about.
     """
 
     entry: Entry
@@ -67,6 +70,9 @@ class Situation:
     record: Record | None = None
     listed: bool = False
     busy: bool = False
+    picked: str | None = None
+    waiting_slots: int = 0
+    elsewhere: frozenset[str] = frozenset()
     attempt: Attempt = field(default_factory=Attempt)
 
 
@@ -88,6 +94,13 @@ class Create:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adopt:
     """The instance is there, made by an earlier try of this very reservation: take it on as ``record`` says."""
+
+    record: Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bind:
+    """The instance that the kubelet has picked is the entry's from now on (journal only)."""
 
     record: Record
 
@@ -138,7 +151,7 @@ class Settle:
     ended: bool = False
 
 
-Step: TypeAlias = Look | Create | Adopt | Read | Write | Restore | Remove | Settle
+Step: TypeAlias = Look | Create | Adopt | Bind | Read | Write | Restore | Remove | Settle
 
 
 def failure(

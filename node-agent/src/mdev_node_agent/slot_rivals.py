@@ -1,0 +1,40 @@
+"""What other reservations take of a resource's free devices: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from mdev_api.hashing import instance_uuid
+from mdev_api.kinds.node_reservations import FINAL_STATES, Entry, EntryAnswer, Intent, State
+from mdev_node_agent.record import Record
+
+
+def waiting_slots(
+    resource: str, others: Iterable[Entry], answers: Mapping[str, EntryAnswer], picked: Collection[str]
+) -> int:
+    """How many of ``others`` hold a device of the resource for a pod that has none yet (not in ``picked``, by id)."""
+    return sum(
+        entry.device.slot is not None
+        and entry.device.slot.resource == resource
+        and entry.intent is Intent.HOLD
+        and entry.id not in picked
+        and (answer := answers.get(entry.id)) is not None
+        and answer.state is State.PREPARED
+        and answer.instance is None
+        for entry in others
+    )
+
+
+def elsewhere(
+    others: Iterable[Entry], answers: Mapping[str, EntryAnswer], records: Mapping[str, Record]
+) -> frozenset[str]:
+    """The instances that ``others`` are about and that no answer has let go."""
+    instances: set[str | None] = set()
+    for entry in others:
+        answer, record = answers.get(entry.id), records.get(entry.id)
+        if answer is not None and answer.state in FINAL_STATES:
+            continue
+        instances |= {entry.device.instance, answer.instance if answer else None, record.instance if record else None}
+        if entry.device.create is not None:
+            instances.add(instance_uuid(entry.id))
+    return frozenset(instance for instance in instances if instance is not None)
