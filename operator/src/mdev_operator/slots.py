@@ -2,8 +2,8 @@
 
 Nobody can tell the kubelet which one, so a node is an opening only if *every* free device of the resource will do: all
 of one profile, all readable. They need not have the same values: the picked one is written just before the VM opens it.
-What our other reservations hold is taken off; a held slot counts until the device that the kubelet picked for it is
-known, because from then on the device is not free anyway.
+What our other reservations hold is taken off, slots and free devices that are reserved by name; a held slot counts until
+the device that the kubelet picked for it is known, because from then on the device is not free anyway.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mdev_api.engine.openings import Opening
 from mdev_api.kinds.node_devices import NodeDevicesStatus, NodeInstance, Slot
 from mdev_api.kinds.node_reservations import Role, State
 from mdev_api.meaning import instance_values
-from mdev_operator.cluster import Cluster, Held, ProfileView
+from mdev_operator.cluster import Cluster, Held, ProfileView, instance_of
 from mdev_operator.rejections import NodeRejection, readable, unreadable
 
 _HOLDING = frozenset({State.PENDING, State.PREPARED})
@@ -32,9 +32,11 @@ def slot_opening(
     if slot.types:
         message = f"on node {node} our own device plugin serves {resource}, which hands devices out by binding Early"
         return NodeRejection(node=node, code="NoSlot", message=message)
-    taken = sum(_holds(h, resource) for h in held)
+    others = tuple(held)
+    named = {instance_of(h) for h in others if h.entry.device.slot is None}
+    taken = sum(_holds(h, resource) for h in others) + len(named.intersection(slot.instances))
     if slot.free <= taken:
-        held_too = f", {taken} of them held for other migrations" if taken else ""
+        held_too = f", {taken} of them reserved by others" if taken else ""
         message = f"node {node} has {slot.free} free devices of {resource}{held_too}"
         return NodeRejection(node=node, code="NoSlot", message=message)
     instances = [i for i in status.instances if i.id in slot.instances]

@@ -13,6 +13,7 @@ from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.kinds.node_reservations import Entry, NodeReservations
 from mdev_api.meaning import metadata_of
 from mdev_operator.cluster import Cluster, Held, NodeView, ProfileView, VmView
+from mdev_operator.kubevirt.manager import KubeVirtConfig
 from mdev_operator.kubevirt.pod_fit import PodConstraints
 from mdev_operator.migration.decide import decide
 from mdev_operator.migration.decision import Decision, Situation
@@ -108,6 +109,7 @@ def cluster(
     reserved: Iterable[NodeReservations] = (),
     silent: Mapping[str, str] | None = None,
     nodes: Mapping[str, NodeView] | None = None,
+    kubevirt: KubeVirtConfig | None = None,
 ) -> Cluster:
     """A cluster in which all nodes are well, but for those that ``nodes`` and ``silent`` name."""
     views = {d.node: NodeView(name=d.node, labels={}, ready=True, schedulable=True) for d in devices}
@@ -117,6 +119,7 @@ def cluster(
         profiles=PROFILES,
         reservations={r.metadata.name: r for r in reserved},
         silent=lambda node: (silent or {}).get(node),
+        kubevirt=kubevirt,
     )
 
 
