@@ -39,7 +39,7 @@ from mdev_operator.cluster import Cluster, Held, NodeView, ProfileView
 from mdev_operator.freshness import LeaseSeen
 from mdev_operator.kubevirt.manager import PLUGINS, KubeVirtConfig, config_of
 from mdev_operator.kubevirt.objects import KUBEVIRTS
-from mdev_operator.kubevirt.optional import OptionalReflector
+from mdev_operator.kubevirt.optional import LOOK_INTERVAL, OptionalReflector
 from mdev_operator.kubevirt.pod_fit import taints_of
 
 log = structlog.get_logger(__name__)
@@ -50,9 +50,14 @@ Kind = TypeVar("Kind", bound=ApiObject)
 
 
 class Inventory:
-    """``changed(resource, name)`` is called after each change that a decision may depend on."""
+    """``changed(resource, name)`` is called after each change that a decision may depend on.
 
-    def __init__(self, client: Client, agent_namespace: str, changed: Changed) -> None:
+    ``look_interval``: seconds between two looks whether the cluster has KubeVirt by now.
+    """
+
+    def __init__(
+        self, client: Client, agent_namespace: str, changed: Changed, *, look_interval: float = LOOK_INTERVAL
+    ) -> None:
         self._changed = changed
         self.models: dict[str, DeviceModel] = {}
         self.profiles: dict[str, ProfileView] = {}
@@ -66,8 +71,13 @@ class Inventory:
         self._plugins: dict[str, Object] = {}
         self._kubevirt: KubeVirtConfig | None = None
         self.reflectors: tuple[Reflector | OptionalReflector, ...] = (
-            OptionalReflector(client, Reflector(client, KUBEVIRTS, self._kubevirt_cr, transform=_slim_kubevirt)),
-            OptionalReflector(client, Reflector(client, PLUGINS, self._plugin)),
+            *(
+                OptionalReflector(client, reflector, interval=look_interval)
+                for reflector in (
+                    Reflector(client, KUBEVIRTS, self._kubevirt_cr, transform=_slim_kubevirt),
+                    Reflector(client, PLUGINS, self._plugin),
+                )
+            ),
             Reflector(client, NODES, self._node, transform=_slim_node),
             Reflector(client, NODE_DEVICES, self._node_devices),
             Reflector(client, DEVICE_MODELS, self._model),
