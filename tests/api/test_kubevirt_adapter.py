@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.kube.client import Client
-from mdev_api.kube.requests import create, delete, merge_patch
+from mdev_api.kube.requests import delete, merge_patch
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, PODS
 from mdev_operator.kubevirt.decide import Patience
-from mdev_operator.kubevirt.objects import KUBEVIRTS
+from mdev_operator.kubevirt.manager import Declared, KubeVirtConfig
 from tests.controlplane.control_plane import ControlPlane
 from tests.kubevirt.adapter_run import Death, Planner, adapter
 from tests.kubevirt.cluster import RESOURCE, VirtualCluster, abolish, administrator, establish, playing, virtual_cluster
@@ -126,7 +126,7 @@ async def test_when_no_node_can_take_it_people_read_why_and_the_vm_stays(admin: 
 
 
 async def test_a_vm_with_an_empty_affinity_term_is_refused_at_once_with_that_reason(admin: Client) -> None:
-    empty = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{}]}}}
+    empty: Object = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{}]}}}
     async with virtual_cluster(admin) as cluster, adapter(admin, USUAL):
         _, b = await two_nodes(cluster, affinity=empty)
         async with playing(planner(cluster, b).run):
@@ -317,16 +317,11 @@ async def test_what_is_finished_is_forgotten_after_a_while(admin: Client) -> Non
 
 
 async def test_of_two_pods_bound_early_to_one_node_the_second_waits_for_the_first(admin: Client) -> None:
-    served = {"metadata": {"name": "x"}, "status": {"slots": [{"resource": RESOURCE, "free": 2, "types": ["gfx-8GB"]}]}}
-    external = {"mdevNameSelector": "gfx-8GB", "resourceName": RESOURCE, "externalResourceProvider": True}
-    configuration = {"permittedHostDevices": {"mediatedDevices": [external]}}
-
-    def devices() -> Object:
-        return {"x": NodeDevices.model_validate(served)}
-
-    async with virtual_cluster(admin) as cluster, adapter(admin, USUAL, devices=devices):
-        kubevirt = {"metadata": {"name": "kubevirt"}, "spec": {"configuration": configuration}}
-        await admin.send(create(KUBEVIRTS, kubevirt, cluster.namespace))
+    slot = {"resource": RESOURCE, "free": 2, "types": ["gfx-8GB"]}
+    served = NodeDevices.model_validate({"metadata": {"name": "x"}, "status": {"slots": [slot]}})
+    declared = Declared(selector="gfx-8GB", resource=RESOURCE, external=True)
+    kubevirt = KubeVirtConfig(name="kubevirt/kubevirt", declared=(declared,))
+    async with virtual_cluster(admin) as cluster, adapter(admin, USUAL, devices=[served], kubevirt=kubevirt):
         a, b = await two_nodes(cluster)
         await cluster.player.start_vm("other", a, RESOURCE)
         cluster.player.kubelet_holds.add(b)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
+from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.kube import times
 from mdev_api.kube.backoff import Backoff
 from mdev_api.kube.client import ApiError, Client
@@ -23,6 +24,7 @@ from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator.context import Context
 from mdev_operator.kubevirt.adapter import Adapter, reconcile
 from mdev_operator.kubevirt.decide import Patience
+from mdev_operator.kubevirt.manager import KubeVirtConfig
 from mdev_operator.kubevirt.watching import Watching
 from mdev_operator.workqueue import WorkQueue
 
@@ -43,12 +45,17 @@ class Death:
 
 @contextlib.asynccontextmanager
 async def adapter(
-    client: Client, patience: Patience, *, death: Death | None = None, devices: Callable[[], Object] = dict
+    client: Client,
+    patience: Patience,
+    *,
+    death: Death | None = None,
+    devices: Sequence[NodeDevices] = (),
+    kubevirt: KubeVirtConfig | None = None,
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """One process with the adapter, until the block ends or it dies."""
+    """One process with the adapter, until the block ends or it dies. It knows of these devices and of this KubeVirt."""
     writes: list[str] = []
     queue = WorkQueue(new_backoff=lambda: Backoff(initial=0.1, maximum=0.5))
-    watching = Watching(client, queue.add, lambda: None, interval=0.5)
+    watching = Watching(client, queue.add, interval=0.5)
     running = Adapter(watching=watching, patience=patience)
 
     async def send(request: Request) -> Object:
@@ -63,7 +70,8 @@ async def adapter(
             raise Killed(str(request))
         return answer
 
-    inventory = SimpleNamespace(cluster=lambda: SimpleNamespace(devices=devices()))
+    cluster = SimpleNamespace(devices={d.node: d for d in devices}, kubevirt=kubevirt)
+    inventory = SimpleNamespace(cluster=lambda: cluster)
     ctx = cast(Context, SimpleNamespace(send=send, inventory=inventory, queue=queue))
 
     async def handle(key: str) -> None:

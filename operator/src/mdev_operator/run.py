@@ -91,7 +91,7 @@ async def _lead(
     term = {"fence": 0}
     lost = asyncio.Event()
     ctx = _context(client, elector, queue, settings.agent_namespace, lambda: term["fence"])
-    adapter = _adapter(client, ctx, settings.kubevirt)
+    adapter = Adapter(watching=Watching(client, queue.add), patience=settings.kubevirt)
     async with contextlib.AsyncExitStack() as stack:
         tasks = [await stack.enter_async_context(_task(ctx.inventory.run(), "inventory"))]
         tasks.append(await stack.enter_async_context(_task(elector.lost.wait(), "lease lost")))
@@ -133,16 +133,6 @@ def _context(
     return Context(
         send=guarded(client, elector), inventory=inventory, queue=queue, fence=current_fence, following=following
     )
-
-
-def _adapter(client: Client, ctx: Context, patience: Patience) -> Adapter:
-    """KubeVirt's part. Its configuration may change which destinations every migration has."""
-
-    def configured() -> None:
-        for key in set(ctx.following):
-            ctx.queue.add(key)
-
-    return Adapter(watching=Watching(client, ctx.queue.add, configured), patience=patience)
 
 
 def _keys(resource: Resource, name: str, inventory: Inventory, following: set[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,13 +10,14 @@ import pytest
 from mdev_api.kinds.device_migration import Binding, DeviceMigration
 from mdev_api.kinds.node_devices import NodeDevices
 from mdev_operator.kubevirt.binding import Bound, binding_for, whose_turn
+from mdev_operator.kubevirt.manager import Declared, KubeVirtConfig
 from tests.unit.kubevirt.sights import pod, ready
 
 RESOURCE = "example.com/vgpu"
 
 
-def kubevirt(*devices: dict[str, Any]) -> dict[str, Any]:
-    return {"spec": {"configuration": {"permittedHostDevices": {"mediatedDevices": list(devices)}}}}
+def kubevirt(*devices: Declared) -> KubeVirtConfig:
+    return KubeVirtConfig(name="kubevirt/kubevirt", declared=devices)
 
 
 def node(*slots: dict[str, Any]) -> NodeDevices:
@@ -24,26 +26,29 @@ def node(*slots: dict[str, Any]) -> NodeDevices:
 
 OURS = {"resource": RESOURCE, "free": 2, "types": ["gfx-8GB"]}
 THEIRS = {"resource": RESOURCE, "free": 2, "instances": ["i-1", "i-2"]}
-EXTERNAL = {"mdevNameSelector": "gfx-8GB", "resourceName": RESOURCE, "externalResourceProvider": True}
-SWEPT = {"mdevNameSelector": "gfx-8GB", "resourceName": RESOURCE}
+EXTERNAL = Declared(selector="gfx-8GB", resource=RESOURCE, external=True)
 
 
 @pytest.mark.parametrize(
     ("configured", "published", "binding"),
     [
-        ([kubevirt(EXTERNAL)], [node(OURS)], Binding.EARLY),
-        ([kubevirt(EXTERNAL)], [node(THEIRS)], Binding.LATE),
-        ([kubevirt(EXTERNAL)], [], Binding.LATE),
-        ([kubevirt(SWEPT)], [node(OURS)], Binding.LATE),
-        ([kubevirt({**EXTERNAL, "resourceName": "example.com/other"})], [node(OURS)], Binding.LATE),
-        ([], [node(OURS)], Binding.LATE),
-        ([{"spec": {}}], [node(OURS)], Binding.LATE),
+        (kubevirt(EXTERNAL), [node(OURS)], Binding.EARLY),
+        (kubevirt(EXTERNAL), [node(THEIRS)], Binding.LATE),
+        (kubevirt(EXTERNAL), [], Binding.LATE),
+        (kubevirt(replace(EXTERNAL, external=False)), [node(OURS)], Binding.LATE),
+        (kubevirt(replace(EXTERNAL, resource="example.com/other")), [node(OURS)], Binding.LATE),
+        (kubevirt(), [node(OURS)], Binding.LATE),
+        (None, [node(OURS)], Binding.LATE),
     ],
 )
 def test_early_needs_that_kubevirt_leaves_the_resource_to_us_and_that_we_serve_it(
-    configured: list[dict[str, Any]], published: list[NodeDevices], binding: Binding
+    configured: KubeVirtConfig | None, published: list[NodeDevices], binding: Binding
 ) -> None:
     assert binding_for(RESOURCE, configured, published) is binding
+
+
+def test_a_vm_that_asks_for_no_resource_is_bound_late() -> None:
+    assert binding_for(None, kubevirt(EXTERNAL), [node(OURS)]) is Binding.LATE
 
 
 def other(**options: Any) -> DeviceMigration:

@@ -23,6 +23,7 @@ from mdev_operator.context import Context
 from mdev_operator.kubevirt.binding import Bound, binding_for, whose_turn
 from mdev_operator.kubevirt.carry_out import Matter, carry_out
 from mdev_operator.kubevirt.decide import LOOK_AGAIN, Patience, Sight, Start, decide
+from mdev_operator.kubevirt.lookup import VMIM_LABEL, VMIM_NAME_PREFIX
 from mdev_operator.kubevirt.objects import (
     LAUNCHERS_OF_MIGRATIONS,
     MIGRATION_UID,
@@ -35,7 +36,7 @@ from mdev_operator.kubevirt.objects import (
     vmim_of,
 )
 from mdev_operator.kubevirt.ungate import why_not
-from mdev_operator.kubevirt.watching import NAME_PREFIX, VMIM_LABEL, Watching, key_for
+from mdev_operator.kubevirt.watching import Watching, key_for
 from mdev_operator.reservations import Raced
 
 log = structlog.get_logger(__name__)
@@ -90,23 +91,21 @@ async def _one(ctx: Context, adapter: Adapter, key: str, uid: str, vmim: Vmim | 
 async def _look(
     ctx: Context, adapter: Adapter, namespace: str, name: str, uid: str, vmim: Vmim | None
 ) -> tuple[Matter, Sight]:
-    obj = await _find(ctx, DEVICE_MIGRATIONS, f"{NAME_PREFIX}{uid}", namespace)
+    obj = await _find(ctx, DEVICE_MIGRATIONS, f"{VMIM_NAME_PREFIX}{uid}", namespace)
     migration = DeviceMigration.model_validate(obj) if obj is not None else None
     pod, seen = await _pod(ctx, namespace, uid)
     source = migration.spec.source.vm if migration is not None else None
     vm = vmim.vmi if vmim is not None else source.name if source is not None else ""
     vmi_obj = await _find(ctx, VMIS, vm, namespace) if vm else None
     vmi = vmi_of(vmi_obj) if vmi_obj is not None else None
-    resource = vmi.resource if vmi is not None else None
-    devices = ctx.inventory.cluster().devices.values()
-    watching = adapter.watching
+    cluster = ctx.inventory.cluster()
     sight = Sight(
         vmim=vmim,
-        newer=watching.newer(namespace, vm, uid),
+        newer=adapter.watching.newer(namespace, vm, uid),
         vmi=vmi,
         pod=seen,
         migration=migration,
-        binding=binding_for(resource, watching.kubevirts.values(), devices) if resource else Binding.LATE,
+        binding=binding_for(vmi.resource if vmi is not None else None, cluster.kubevirt, cluster.devices.values()),
         refused=why_not(pod) if pod is not None else None,
         turn=None,
         now=datetime.now(UTC),
@@ -135,7 +134,7 @@ async def _turn(ctx: Context, mine: DeviceMigration) -> str | None:
         meta = other.metadata
         if other.spec.started and other.spec.outcome is None and other.status.node == mine.status.node:
             assert meta.namespace is not None
-            _, pod = await _pod(ctx, meta.namespace, meta.name.removeprefix(NAME_PREFIX))
+            _, pod = await _pod(ctx, meta.namespace, meta.name.removeprefix(VMIM_NAME_PREFIX))
             bound.append(Bound(migration=other, pod=pod))
     return whose_turn(mine, bound)
 

@@ -7,12 +7,12 @@ which pod; so of the pods bound Early to one node for one resource only one may 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from mdev_api.kinds.device_migration import Binding, DeviceMigration
 from mdev_api.kinds.node_devices import NodeDevices
+from mdev_operator.kubevirt.manager import KubeVirtConfig
 from mdev_operator.kubevirt.objects import TargetPod
 
 RESOURCE_ANNOTATION = "mdev-operator.io/resource"
@@ -27,9 +27,10 @@ class Bound:
     pod: TargetPod | None
 
 
-def binding_for(resource: str, kubevirts: Iterable[Mapping[str, Any]], devices: Iterable[NodeDevices]) -> Binding:
-    """Early if the resource is left to us and our agents serve it, else Late. ``kubevirts``: the KubeVirt CRs."""
-    external = any(_leaves_to_others(kubevirt, resource) for kubevirt in kubevirts)
+def binding_for(resource: str | None, config: KubeVirtConfig | None, devices: Iterable[NodeDevices]) -> Binding:
+    """Early if KubeVirt leaves the resource to others and our agents serve it, else Late."""
+    declared = config.declared if config is not None else ()
+    external = any(d.external and d.resource == resource for d in declared)
     return Binding.EARLY if external and any(_serves(node, resource) for node in devices) else Binding.LATE
 
 
@@ -47,12 +48,6 @@ def whose_turn(mine: DeviceMigration, others: Iterable[Bound]) -> str | None:
     return None
 
 
-def _leaves_to_others(kubevirt: Mapping[str, Any], resource: str) -> bool:
-    configuration = (kubevirt.get("spec") or {}).get("configuration") or {}
-    permitted = (configuration.get("permittedHostDevices") or {}).get("mediatedDevices") or ()
-    return any(d.get("resourceName") == resource and d.get("externalResourceProvider") is True for d in permitted)
-
-
-def _serves(node: NodeDevices, resource: str) -> bool:
+def _serves(node: NodeDevices, resource: str | None) -> bool:
     slots = node.status.slots if node.status is not None else ()
     return any(slot.resource == resource and slot.types for slot in slots)

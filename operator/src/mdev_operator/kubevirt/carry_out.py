@@ -24,8 +24,9 @@ from mdev_operator.kubevirt.decide import (
     Tell,
     Ungate,
 )
+from mdev_operator.kubevirt.lookup import VMIM_LABEL, VMIM_NAME_PREFIX
 from mdev_operator.kubevirt.ungate import CannotBind, ungate
-from mdev_operator.kubevirt.watching import NAME_PREFIX, VMIM_ANNOTATION, VMIM_LABEL
+from mdev_operator.kubevirt.watching import VMIM_ANNOTATION
 from mdev_operator.migration.letting_go import SUPERSEDED_BY
 from mdev_operator.reservations import Raced, Send
 
@@ -85,7 +86,7 @@ async def _create(send: Send, matter: Matter, sight: Sight, step: Create) -> Non
     wanted = {k: sight.pod.node_selector[k] for k in sight.vmim.added_node_selector if k in sight.pod.node_selector}
     body = {
         "metadata": {
-            "name": f"{NAME_PREFIX}{matter.uid}",
+            "name": f"{VMIM_NAME_PREFIX}{matter.uid}",
             "namespace": matter.namespace,
             "labels": {VMIM_LABEL: matter.name[:LABEL_LENGTH].rstrip("-.")},
             "annotations": {VMIM_ANNOTATION: matter.name, **({RESOURCE_ANNOTATION: resource} if resource else {})},
@@ -103,7 +104,7 @@ async def _create(send: Send, matter: Matter, sight: Sight, step: Create) -> Non
     except ApiError as error:
         if not error.already_exists:
             raise
-        raise Raced(f"DeviceMigration {NAME_PREFIX}{matter.uid} is there already", None) from error
+        raise Raced(f"DeviceMigration {VMIM_NAME_PREFIX}{matter.uid} is there already", None) from error
 
 
 async def _start(send: Send, matter: Matter) -> None:

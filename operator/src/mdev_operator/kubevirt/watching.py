@@ -1,4 +1,4 @@
-"""Follows KubeVirt's objects, where there is a KubeVirt: says which migration to look at, and keeps its configuration.
+"""Follows KubeVirt's migrations, where there is a KubeVirt, and says which of them to look at.
 
 Whether the cluster has KubeVirt is asked at the start and each minute; what is said of it is said once. What is kept
 here only triggers: every decision reads the objects it is about live, and absence here is proof of nothing. That
@@ -9,7 +9,7 @@ lives, so pods and migrations are passed on only if a gate of ours or a DeviceMi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
@@ -18,9 +18,9 @@ from mdev_api.kube.client import ApiError, Client, Unreachable
 from mdev_api.kube.reflector import Reflector
 from mdev_api.kube.requests import Request
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, PODS, split_key
+from mdev_operator.kubevirt.lookup import VMIM_LABEL, VMIM_NAME_PREFIX
 from mdev_operator.kubevirt.objects import (
     GROUP,
-    KUBEVIRTS,
     LAUNCHERS_OF_MIGRATIONS,
     VERSION,
     VMIMS,
@@ -37,14 +37,8 @@ Object = dict[str, Any]
 LOOK_INTERVAL = 60.0
 """Seconds between two looks whether the cluster has KubeVirt."""
 
-VMIM_LABEL = "mdev-operator.io/vmim"
-"""On a DeviceMigration of the adapter: name of the VirtualMachineInstanceMigration, cut to what a label takes."""
-
 VMIM_ANNOTATION = "mdev-operator.io/vmim"
-"""The whole name."""
-
-NAME_PREFIX = "vmim-"
-"""Before the UID of the VirtualMachineInstanceMigration in the name of its DeviceMigration."""
+"""On a DeviceMigration of the adapter: the whole name, which its label is cut from."""
 
 
 def key_for(namespace: str, name: str) -> str:
@@ -53,31 +47,16 @@ def key_for(namespace: str, name: str) -> str:
 
 
 class Watching:
-    """``enqueue(key)`` is called for each migration that may need a step, ``configured`` when a KubeVirt CR changed."""
+    """``enqueue(key)`` is called for each migration that may need a step. ``interval``: see :data:`LOOK_INTERVAL`."""
 
-    def __init__(
-        self,
-        client: Client,
-        enqueue: Callable[[str], None],
-        configured: Callable[[], None],
-        *,
-        interval: float = LOOK_INTERVAL,
-    ) -> None:
+    def __init__(self, client: Client, enqueue: Callable[[str], None], *, interval: float = LOOK_INTERVAL) -> None:
         self._client = client
         self._enqueue = enqueue
-        self._configured = configured
         self._interval = interval
         self._said: bool | None = None
-        self._reflectors: tuple[Reflector, ...] = ()
         self._vmims: dict[str, Vmim] = {}
         self._migrations: dict[str, Object] = {}
         self._waiting: dict[str, str] = {}
-        self._configurations: dict[str, Object] = {}
-
-    @property
-    def kubevirts(self) -> Mapping[str, Object]:
-        """The KubeVirt CRs (there is one); empty where KubeVirt is not installed."""
-        return self._configurations
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -118,7 +97,7 @@ class Watching:
         """Ask the API server; while it cannot be asked, what was true stays true."""
         try:
             answer = await self._client.send(Request(method="GET", path=f"/apis/{GROUP}/{VERSION}"))
-            served = {r.get("name") for r in answer.get("resources") or ()} >= {VMIMS.plural, KUBEVIRTS.plural}
+            served = any(r.get("name") == VMIMS.plural for r in answer.get("resources") or ())
         except ApiError as error:
             if not error.not_found:
                 log.warning("cannot tell whether the cluster has KubeVirt", reason=str(error))
@@ -134,7 +113,7 @@ class Watching:
         return served
 
     def _make_reflectors(self) -> tuple[Reflector, ...]:
-        self._reflectors = (
+        return (
             Reflector(
                 self._client,
                 DEVICE_MIGRATIONS,
@@ -144,16 +123,11 @@ class Watching:
             ),
             Reflector(self._client, VMIMS, self._vmim, transform=_slim_vmim),
             Reflector(self._client, PODS, self._pod, transform=slim_pod, label_selector=LAUNCHERS_OF_MIGRATIONS),
-            Reflector(self._client, KUBEVIRTS, self._kubevirt),
         )
-        return self._reflectors
 
     def _forget_all(self) -> None:
-        had = bool(self._configurations)
-        for known in (self._vmims, self._migrations, self._waiting, self._configurations):
+        for known in (self._vmims, self._migrations, self._waiting):
             known.clear()
-        if had:
-            self._configured()
 
     def _migration(self, key: str, new: Object | None, old: Object | None) -> None:
         _put(self._migrations, key, new)
@@ -194,19 +168,15 @@ class Watching:
             self._waiting[pod.vmim_uid] = concerned
         else:
             self._waiting.pop(pod.vmim_uid, None)
-        if pod.gated or f"{pod.namespace}/{NAME_PREFIX}{pod.vmim_uid}" in self._migrations:
+        if pod.gated or f"{pod.namespace}/{VMIM_NAME_PREFIX}{pod.vmim_uid}" in self._migrations:
             self._enqueue(concerned)
-
-    def _kubevirt(self, key: str, new: Object | None, old: Object | None) -> None:
-        _put(self._configurations, key, new)
-        self._configured()
 
     def _is_for(self, migration: Object, namespace: str, name: str) -> bool:
         meta = migration["metadata"]
         return bool(meta["namespace"] == namespace and meta["annotations"].get(VMIM_ANNOTATION) == name)
 
     def _uid_of(self, migration: Object) -> str:
-        return str(migration["metadata"]["name"]).removeprefix(NAME_PREFIX)
+        return str(migration["metadata"]["name"]).removeprefix(VMIM_NAME_PREFIX)
 
 
 def _put(table: dict[str, Any], key: str, value: Any | None) -> None:
