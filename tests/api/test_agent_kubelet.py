@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import load
 from mdev_node_agent.in_use import InUse, Source, Use
+from mdev_node_agent.kubelet import hook
 from tests.agent.node import Node, ensure_namespace
 from tests.agent.reservations import entry, value
 from tests.controlplane.control_plane import ControlPlane
@@ -84,7 +86,7 @@ async def place(control_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Pl
     async with Client(load(control_plane.kubeconfig)) as client:
         await ensure_namespace(client)
         kubelet = FakeKubelet(short / "kubelet")
-        hook = short / "kubevirt" / "hook.sock"
+        hook_socket = short / "kubevirt" / "hook.sock"
         node = Node(
             name=f"node-{uuid.uuid4().hex[:8]}",
             kernel=MemoryKernel(drivers=[Gfx()]),
@@ -92,10 +94,10 @@ async def place(control_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Pl
             kubeconfig=control_plane.kubeconfig,
             state_dir=tmp_path / "state",
             kubelet_dir=kubelet.directory,
-            hook_socket=hook,
+            hook_socket=hook_socket,
         )
         with kubelet.running():
-            yield Place(node=node, kubelet=kubelet, hook=hook)
+            yield Place(node=node, kubelet=kubelet, hook=hook_socket)
     shutil.rmtree(short)
 
 
@@ -118,8 +120,7 @@ async def test_what_the_kubelet_gives_away_shows_within_seconds_and_without_any_
         await place.free(one)
         place.kubelet.give("default", "launcher", GPU, one)
         await place.free()
-        place.kubelet.end("default", "launcher")
-        await place.free(one)
+        assert (await place.node.status())["serving"][0]["podName"] == "launcher"
 
 
 async def test_pod_resources_say_whether_a_device_is_in_use(place: Place) -> None:
@@ -262,6 +263,21 @@ async def test_a_pod_whose_gate_was_bypassed_does_not_get_its_migration(place: P
         assert place.memory(one) == "1024"
 
 
+async def test_a_pod_on_a_node_where_nothing_was_ever_reserved_does_not_get_its_migration(place: Place) -> None:
+    one = place.gpu()
+    place.kubelet.offer(GPU, one)
+    place.kubelet.give("default", POD, GPU, one)
+    async with place.node.agent():
+        await place.free()
+
+        async def settled() -> str | None:
+            said = await call_hook(place.hook, VMI)
+            return None if said is not None and "has not told" in said else said
+
+        refused = await eventually(settled, timeout=5, what="an answer of the hook")
+        assert "the pod's scheduling gate was bypassed" in refused
+
+
 async def test_a_vm_without_a_device_of_this_node_passes(place: Place) -> None:
     place.kubelet.offer(GPU, place.gpu())
     place.kubelet.offer("other.com/nic", "eth1")
@@ -311,8 +327,8 @@ async def test_an_agent_that_dies_between_write_and_answer_finishes_and_writes_o
     place.node.kernel.write("module/gfx/parameters/hang_write", "\n")
     await eventually(returned(place, one), timeout=5, what="the write to return")
     async with place.node.agent():
-        assert await call_hook(place.hook, VMI) is None
         answer = await bound(place, "move-1")
+        assert await call_hook(place.hook, VMI) is None
         assert [(w["from"], w["to"]) for w in answer["writes"]] == [("1024", "4096")]
         assert place.node.kernel.read("module/gfx/parameters/write_count") == "1"
 
@@ -343,7 +359,10 @@ async def test_a_slot_that_is_given_up_before_it_is_bound_touches_nothing(place:
         assert place.memory(one) == "1024"
 
 
-async def test_the_hook_is_served_again_when_somebody_takes_its_socket_away(place: Place) -> None:
+async def test_the_hook_is_served_again_when_somebody_takes_its_socket_away(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hook, "CHECK_SECONDS", 0.2)
     async with place.node.agent():
         await eventually(_exists(place.hook), timeout=5, what="the hook's socket")
         place.hook.unlink()

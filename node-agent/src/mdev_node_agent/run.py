@@ -173,7 +173,8 @@ class _Agent:
             if self._kubelet is not None:
                 from mdev_node_agent.kubelet.work import kubelet_work
 
-                for name, work in kubelet_work(self._kubelet, settings, self._eye, self._preparer, self._is_known):
+                known = reservations.synced.is_set
+                for name, work in kubelet_work(self._kubelet, settings, self._eye, self._preparer, known):
                     group.create_task(work, name=name)
 
     def _looked(self, sight: Sight) -> None:
@@ -192,9 +193,6 @@ class _Agent:
     def _rescanned(self) -> None:
         self._preparer.poke(retry=True)
         self._collector.poke()
-
-    def _is_known(self) -> bool:
-        return self._known
 
     def _held(self) -> frozenset[str] | None:
         return self._preparer.held if self._known else None

@@ -11,6 +11,7 @@ from mdev_api.kinds.common import dump
 from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.discovery import observe
 from mdev_node_agent.inventory import take_stock
+from mdev_node_agent.kubelet.serving import FreeSlots, Pod, Served, Service
 from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
 from mdev_node_agent.sight import Sight
 from tests.memkernel.gfx import Gfx
@@ -91,3 +92,30 @@ def test_an_inventory_of_a_node_full_of_devices_stays_small() -> None:
     status = take_stock(Sight(observation=observation, uses=kernel.look(observation.instances))).status
     assert len(status.instances) == 64
     assert len(json.dumps(dump(status)).encode()) < 24_000
+
+
+def served(*instances: str, free: tuple[str, ...] = (), fault: str | None = None) -> Sight:
+    """A node whose devices of one type are served to pods, or free."""
+    offers = (Offer(type="d-1", profile=PROFILE, available=0),)
+    seen_instances = tuple(Instance(id=i, parent="p", type="d-1") for i in (*instances, *free))
+    observation = Observation(
+        boot_id="boot-1", parents=(Parent(name="p", driver="d", offers=offers),), instances=seen_instances
+    )
+    pods = tuple(Served(instance=i, resource="v/gpu", pod=Pod(namespace="ns", name=f"pod-{i}")) for i in instances)
+    slots = (FreeSlots(resource="v/gpu", instances=free),)
+    return Sight(observation=observation, service=Service(serving=pods, slots=slots, current=True, fault=fault))
+
+
+def test_whom_the_kubelet_gave_a_device_and_what_is_free_is_published() -> None:
+    status = dump(take_stock(served("i-1", free=("i-2",))).status)
+    assert status["serving"] == [{"instance": "i-1", "resource": "v/gpu", "podNamespace": "ns", "podName": "pod-i-1"}]
+    assert status["slots"] == [{"resource": "v/gpu", "free": 1, "instances": ["i-2"]}]
+
+
+def test_of_many_free_devices_all_are_counted_and_64_named() -> None:
+    [slot] = take_stock(served(free=tuple(f"i-{n:03}" for n in range(100)))).status.slots
+    assert slot.free == 100 and len(slot.instances) == 64
+
+
+def test_a_silent_kubelet_is_told() -> None:
+    assert take_stock(served(fault="the kubelet does not answer")).told == ("the kubelet does not answer",)
