@@ -33,6 +33,10 @@ def hold_slot(situation: Situation) -> Step:
     failed = earlier_failure(situation, record)
     if failed is not None:
         return fail(situation, record, failed)
+    service = situation.sight.service
+    if picked is None and service.asked and not service.current:
+        # No look of ours would help: the poll looks when the kubelet answers again.
+        return Settle(answer=answer_of(situation, State.PENDING, record=None))
     if not situation.attempt.fresh:
         return Look()
     return _reserve(situation) if picked is None else _bind(situation, record, picked)
@@ -43,9 +47,7 @@ def _reserve(situation: Situation) -> Settle:
     if failed is not None:
         return fail(situation, None, failed)
     service, resource = situation.sight.service, _resource(situation)
-    if not service.current:
-        if service.asked:
-            return Settle(answer=answer_of(situation, State.PENDING, record=None))
+    if not service.asked:
         what = f"this agent does not ask the kubelet, so it cannot hold a device of {resource}: set --kubelet-dir"
         return fail(situation, None, failure(FailureReason.INVALID, what))
     slots = service.slots_of(resource)

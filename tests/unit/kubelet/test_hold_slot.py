@@ -110,7 +110,9 @@ def test_a_resource_that_nobody_offers_has_no_room() -> None:
 
 
 def test_while_the_kubelet_is_silent_nothing_is_promised_and_nothing_fails() -> None:
-    assert answer(holding(seen=sight("a", current=False))).state is State.PENDING
+    waiting = answer(next_step(Situation(entry=slot(), sight=sight("a", current=False))))
+    assert waiting.state is State.PENDING
+    assert answer(holding(seen=sight("a", current=False))) == waiting
 
 
 def test_an_agent_that_does_not_ask_the_kubelet_says_so() -> None:
