@@ -15,6 +15,7 @@ from mdev_api.kube.requests import delete, merge_patch
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, PODS
 from mdev_operator.kubevirt.decide import Patience
 from mdev_operator.kubevirt.manager import Declared, KubeVirtConfig
+from tests.conftest import establish_crds
 from tests.controlplane.control_plane import ControlPlane
 from tests.kubevirt.adapter_run import Death, Planner, adapter
 from tests.kubevirt.cluster import RESOURCE, VirtualCluster, abolish, administrator, establish, playing, virtual_cluster
@@ -36,11 +37,10 @@ REJECTED = [
 
 
 @pytest.fixture(scope="module")
-def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
-    """The control plane of the session, with KubeVirt's kinds for this module."""
+def plane(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane of the session, with KubeVirt's kinds from now on."""
     establish(control_plane)
-    yield control_plane
-    abolish(control_plane)
+    return control_plane
 
 
 @pytest.fixture
@@ -349,22 +349,26 @@ async def _one_is_bound(cluster: VirtualCluster) -> Object:
     return await eventually(look, timeout=20, what="one of the pods to be bound")
 
 
-async def test_without_kubevirt_the_adapter_is_off_and_says_so_once(plane: ControlPlane, admin: Client) -> None:
-    abolish(plane)
-    try:
-        with capture_logs() as logs:
-            async with adapter(admin, USUAL) as process:
-                await _said(logs, "KubeVirt: it is not installed, so nothing of it is followed")
-                # Several looks later.
-                await asyncio.wait([process], timeout=2)
-                assert not process.done()
-                assert len([e for e in logs if e["log_level"] != "debug"]) == 1, logs
-                establish(plane)
-                await _said(logs, "KubeVirt: following its migrations")
-                abolish(plane)
-                await eventually(lambda: _count(logs, 2), timeout=30, what="the adapter to be off again")
-    finally:
-        establish(plane)
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane without KubeVirt."""
+    with ControlPlane.start(tmp_path_factory.mktemp("bare"), controllers=False, scheduler=False) as plane:
+        establish_crds(plane)
+        yield plane
+
+
+async def test_without_kubevirt_the_adapter_is_off_and_says_so_once(bare: ControlPlane) -> None:
+    with capture_logs() as logs:
+        async with administrator(bare) as client, adapter(client, USUAL) as process:
+            await _said(logs, "KubeVirt: it is not installed, so nothing of it is followed")
+            # Several looks later.
+            await asyncio.wait([process], timeout=2)
+            assert not process.done()
+            assert len([e for e in logs if e["log_level"] != "debug"]) == 1, logs
+            await asyncio.to_thread(establish, bare)
+            await _said(logs, "KubeVirt: following its migrations")
+            await asyncio.to_thread(abolish, bare)
+            await eventually(lambda: _count(logs, 2), timeout=30, what="the adapter to be off again")
 
 
 async def _said(logs: list[Any], words: str) -> None:
