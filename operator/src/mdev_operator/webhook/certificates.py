@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from cryptography import x509
@@ -34,10 +34,10 @@ _END_OF_KEY = b"-----END PRIVATE KEY-----\n"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """A certificate and its private key."""
+    """A certificate and its private key. Equal if the certificate is: it names the key's public half."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey = field(compare=False)
 
     @property
     def certificate_pem(self) -> bytes:
