@@ -37,6 +37,19 @@ class FakeKubelet:
         """The socket of PodResources."""
         return self.directory / "pod-resources" / "kubelet.sock"
 
+    def offered(self, resource: str) -> list[str]:
+        """The devices of the resource that are offered."""
+        return list(self._offered.get(resource, ()))
+
+    def given(self, resource: str, pod: str | None = None) -> list[str]:
+        """The devices of the resource that pods have, or that this one has."""
+        return [
+            device
+            for (_, name), devices in self._given.items()
+            for device in devices.get(resource, ())
+            if pod in (None, name)
+        ]
+
     def offer(self, resource: str, *devices: str) -> None:
         """A device plugin offers these devices as healthy, and no others."""
         self._offered[resource] = list(devices)

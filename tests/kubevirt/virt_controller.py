@@ -42,7 +42,9 @@ class VirtController:
     ``gated``: put the gate on target pods itself, where no admission policy does. Timeouts in seconds from a pod's
     creation. ``stays_in``: a phase that migrations do not leave. ``guest_fails``: migrations fail after the hand-off.
     ``per_node``: migrations that may leave one node at once. ``backoff``: what a failed evacuation waits first.
-    ``kubelet_refuses`` and ``kubelet_holds``: nodes that refuse pods, and nodes that do nothing with them.
+    ``kubelet_refuses`` and ``kubelet_holds``: nodes that refuse pods, and nodes that do nothing with them. ``admit``
+    says whether a pod gets its devices. ``hook`` is called with the VM before its guest may move, as virt-handler does,
+    on each round until it lets it in; what it said instead is in ``refusals``.
     """
 
     client: Client
@@ -57,16 +59,24 @@ class VirtController:
     interval: float = 0.05
     kubelet_refuses: set[str] = field(default_factory=set)
     kubelet_holds: set[str] = field(default_factory=set)
+    admit: Callable[[Object], bool] = lambda pod: True
+    hook: Callable[[Object], Awaitable[str | None]] | None = None
+    refusals: list[str] = field(default_factory=list)
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held for each round: who takes it has virt-controller down."""
     _waits: dict[str, tuple[datetime, float]] = field(default_factory=dict)
 
     async def start_vm(self, name: str, node: str, resource: str, **spec: Any) -> Object:
         """A VM that runs on the node; the VMI as it is then."""
+        async with self.working:
+            return await self._start_vm(name, node, resource, spec)
+
+    async def _start_vm(self, name: str, node: str, resource: str, spec: Object) -> Object:
         made = await self.client.send(create(VMIS, vmi(self.namespace, name, resource, spec=spec), self.namespace))
         pod = launcher(made)
         pod["spec"]["nodeName"] = node
         pod = await self.client.send(create(PODS, pod, self.namespace))
+        assert self.admit(pod), f"{node} has no {resource}"
         await self._runs(pod)
         status = {"phase": "Running", "nodeName": node, "activePods": {pod["metadata"]["uid"]: node}}
         labels = {"kubevirt.io/nodeName": node}
@@ -172,7 +182,11 @@ class VirtController:
         name = vm["metadata"]["name"]
         match _phase(migration):
             case "PreparingTarget":
-                await self._to(migration, "TargetReady")
+                refusal = await self.hook(vm) if self.hook is not None else None
+                if refusal is None:
+                    await self._to(migration, "TargetReady")
+                else:
+                    self.refusals.append(refusal)
             case "TargetReady":
                 await self._patch(VMIS, name, {"status": {"migrationState": {"startTimestamp": _now()}}})
                 await self._to(migration, "Running")
@@ -224,11 +238,15 @@ class VirtController:
         if meta.get("deletionTimestamp"):
             request = delete(PODS, meta["name"], self.namespace)
             await self.client.send(replace(request, query=(("gracePeriodSeconds", "0"),)))
-        elif _pod_phase(pod) == "Pending" and pod["spec"]["nodeName"] in self.kubelet_refuses:
+        elif _pod_phase(pod) == "Pending" and self._refuses(pod):
             status = {"phase": "Failed", "reason": "UnexpectedAdmissionError"}
             await self._patch(PODS, meta["name"], {"status": status}, "status")
         elif _pod_phase(pod) == "Pending" and pod["spec"]["nodeName"] not in self.kubelet_holds:
             await self._runs(pod)
+
+    def _refuses(self, pod: Object) -> bool:
+        node = pod["spec"]["nodeName"]
+        return node in self.kubelet_refuses or (node not in self.kubelet_holds and not self.admit(pod))
 
     async def _runs(self, pod: Object) -> None:
         ready = {"name": "compute", "ready": True, "image": "", "imageID": "", "restartCount": 0}

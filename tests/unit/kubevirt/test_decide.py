@@ -81,7 +81,12 @@ def test_a_started_migration_whose_pod_is_still_gated_goes_on_after_a_crash() ->
 
 def test_nothing_is_lifted_while_no_device_is_prepared() -> None:
     decision = decide(sight(migration=migration(condition("Ready", False))))
-    assert decision.steps == () and decision.look_again == pytest.approx(80)
+    assert decision.steps == () and decision.look_again == pytest.approx(82)
+
+
+def test_the_reservation_has_a_moment_to_end_by_itself_and_say_why() -> None:
+    assert decide(sight(migration=migration(age=91), pod=pod(age=91))).steps == ()
+    assert kinds(decide(sight(migration=migration(age=93), pod=pod(age=93)))) == [Explain, DeletePod, Tell]
 
 
 def test_nothing_is_lifted_for_a_reservation_that_is_being_deleted() -> None:
@@ -94,7 +99,7 @@ def test_a_pod_waits_for_its_turn_and_soon_looks_again() -> None:
 
 
 def test_whose_turn_it_was_is_told_when_the_time_is_over() -> None:
-    decision = decide(sight(migration=ready(age=90), pod=pod(age=91), turn="pod default/other goes first"))
+    decision = decide(sight(migration=ready(age=93), pod=pod(age=93), turn="pod default/other goes first"))
     assert kinds(decision) == [Explain, DeletePod, Tell]
     assert isinstance(decision.steps[0], Explain) and "pod default/other goes first" in decision.steps[0].notes[0]
 
@@ -109,8 +114,8 @@ def test_at_the_deadline_each_reason_is_a_sentence_and_then_the_pod_goes() -> No
         },
     ]
     attempts = [{"number": 1, "node": "d", "state": "Failed", "message": "Write memory EIO: refused"}]
-    seen = migration(condition("Ready", False, "NoDestination"), age=90, rejected=rejected, attempts=attempts)
-    decision = decide(sight(migration=seen, pod=pod(age=91)))
+    seen = migration(condition("Ready", False, "NoDestination"), age=93, rejected=rejected, attempts=attempts)
+    decision = decide(sight(migration=seen, pod=pod(age=93)))
     assert kinds(decision) == [Explain, DeletePod, Tell] and decision.steps[2] == FAILED
     assert isinstance(decision.steps[0], Explain)
     _, full, value, attempt = decision.steps[0].notes

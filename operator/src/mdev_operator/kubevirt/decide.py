@@ -23,6 +23,9 @@ from mdev_operator.migration.status import condition_of, is_true, since
 LOOK_AGAIN = 10.0
 """Seconds after which a wait for KubeVirt looks at objects that nobody here watches (the VM)."""
 
+SLACK = 2.0
+"""Seconds after the deadline that the DeviceMigration, whose own deadline is the same, has to end and say why."""
+
 TURN = 0.5
 """Seconds until a pod that waits for another one to take its device looks again."""
 
@@ -168,7 +171,7 @@ def _nothing_reserved(s: Sight) -> Decision:
 def _while_gated(s: Sight, m: DeviceMigration) -> Decision:
     pod = _gated(s)
     assert pod is not None
-    left = (given_up_at(s, pod) - s.now).total_seconds()
+    left = (given_up_at(s, pod) - s.now).total_seconds() + SLACK
     if s.refused is not None or left <= 0 or _lost(m):
         return _give_up(s)
     if m.spec.started and m.status.node is not None:
