@@ -99,6 +99,15 @@ def run_command(
             "such as /var/run/kubevirt. Needs --kubelet-dir. Default: no hook.",
         ),
     ] = None,
+    serve: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RESOURCE=TYPE",
+            help="Serve devices of this type to pods that ask for the extended resource, such as "
+            "vendor.com/gpu-4gb=nvidia-222; TYPE is an id, or what its name file says. Can be given several times. "
+            "Needs --kubelet-dir, and externalResourceProvider: true in the KubeVirt CR. Default: no device plugin.",
+        ),
+    ] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="One JSON object per line, or text for people.")
     ] = LogFormat.JSON,
@@ -119,6 +128,7 @@ def run_command(
             log_format=log_format,
             kubelet_dir=kubelet_dir,
             hook_socket=hook_socket,
+            serve=tuple(serve or ()),
         )
     )
 

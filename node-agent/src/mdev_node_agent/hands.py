@@ -31,7 +31,7 @@ class Hands:
     ) -> None:
         self._port = port
         self._backends = {backend.name: backend for backend in backends}
-        self._boot_id = boot_id
+        self.boot_id = boot_id
         self.journal = journal
         self.ledger = ledger
 
@@ -122,7 +122,7 @@ class Hands:
             log.error("not in the journal", reservation=entry, note=line["event"], reason=str(error))
 
     def _list(self, entry: str, instance: str, backend: str) -> None:
-        made = Made(instance=instance, reservation=entry, boot_id=self._boot_id, backend=backend)
+        made = Made(instance=instance, reservation=entry, boot_id=self.boot_id, backend=backend)
         try:
             self.ledger.add(made)
         except OSError as error:

@@ -18,6 +18,7 @@ from mdev_api.values import ValueFault, from_text
 from mdev_node_agent import hierarchy
 from mdev_node_agent.in_use import InUse
 from mdev_node_agent.inventory import instance_view, profile_of
+from mdev_node_agent.kubelet.foreign import taken_by
 from mdev_node_agent.observation import Instance, Offer
 from mdev_node_agent.record import Making, Record
 from mdev_node_agent.standing import backend_of, fits, planned_instance, standing
@@ -118,7 +119,7 @@ def _prepared(situation: Situation, record: Record | None, instance: str) -> Set
 
 
 def keep(situation: Situation) -> Step:
-    """Prepared: tell when the device is gone, and for a source what it reads now."""
+    """Prepared: tell when the device is gone or a foreign pod's, and for a source what it reads now."""
     answer = situation.answer
     assert answer is not None
     instance = answer.instance
@@ -128,6 +129,11 @@ def keep(situation: Situation) -> Step:
         if not situation.attempt.fresh:
             return Look()
         return Settle(answer=answer.model_copy(update={"state": State.LOST}))
+    foreign = taken_by(situation.entry, instance, situation.sight.service)
+    if foreign is not None:
+        what = f"pod {foreign.namespace}/{foreign.name}, which is not the one it was prepared for, has got {instance}"
+        lost = failure(FailureReason.CONFLICT, what)
+        return Settle(answer=answer.model_copy(update={"state": State.LOST, "failure": lost}))
     if situation.entry.role is Role.SOURCE and situation.sight.observation.instance(instance) is not None:
         return Settle(answer=answer.model_copy(update={"digest": digest_of(situation, instance)}))
     return Settle(answer=answer)

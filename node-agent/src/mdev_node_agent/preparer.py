@@ -137,6 +137,28 @@ class Preparer:
             if binder in self._binders.get(key, ()):
                 self._binders[key].remove(binder)
 
+    async def make(self, key: str, step: Create) -> None:
+        """Make a device that no entry asks for; ``key`` names it in journal and ledger.
+
+        Waits for the parent like any entry. OSError with the kernel's errno or JournalError: it was not made.
+        TimeoutError: the driver is still at it when the deadline is over; whether it makes it shows in a later look.
+        """
+        hands = self._hands
+
+        def order() -> None:
+            try:
+                hands.create(key, step)
+            finally:
+                hands.end(key)
+
+        async with self._locks[step.parent]:
+            call = start(order, name=f"Create {key}")
+            done, _ = await asyncio.wait({call}, timeout=self._deadlines.call)
+            if not done:
+                call.add_done_callback(lambda late: _tell_late(key, late))
+                raise TimeoutError(f"the driver has not made it within {self._deadlines.call:.0f} s")
+            call.result()
+
     def poke(self, *, retry: bool = False) -> None:
         """Look at all entries again; ``retry``: and try failed undos again."""
         if retry:
@@ -300,6 +322,11 @@ def _parent(situation: Situation) -> str:
     instance = planned_instance(situation) or situation.picked or ""
     seen = situation.sight.observation.instance(instance)
     return "" if seen is None else seen.parent
+
+
+def _tell_late(key: str, call: asyncio.Future[None]) -> None:
+    error = None if call.cancelled() else call.exception()
+    log.info("a late call has returned", reservation=key, step="Create", reason=str(error or "done"))
 
 
 def _tell(entry: Entry, answer: EntryAnswer) -> None:

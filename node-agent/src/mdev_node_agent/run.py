@@ -27,6 +27,7 @@ from mdev_node_agent.collector import Collector
 from mdev_node_agent.hands import Hands
 from mdev_node_agent.in_use import InUseSource, NoSource, ProcessSource
 from mdev_node_agent.journal import Journal, JournalError
+from mdev_node_agent.kubelet.resources import ServeError, resources_of
 from mdev_node_agent.lease import renew_for_ever
 from mdev_node_agent.ledger import Ledger
 from mdev_node_agent.logs import configure
@@ -74,11 +75,10 @@ async def run(
 ) -> None:
     """Run the agent until cancelled. What is not given is this machine's: its kernel, its processes.
 
-    Raises CannotRunError where only a correction of the settings can help: no credentials, no boot id, a hook without
-    the kubelet that it has to ask.
+    Raises CannotRunError where only a correction of the settings can help: no credentials, no boot id, a hook or a
+    device plugin without the kubelet, a resource that cannot be served.
     """
-    if settings.hook_socket is not None and settings.kubelet_dir is None:
-        raise CannotRunError("the hook asks the kubelet which device a pod has: set --kubelet-dir beside --hook-socket")
+    _check(settings)
     port = HostPort(root=settings.sysfs) if port is None else port
     backends = [MdevBackend()] if backends is None else backends
     if source is None:
@@ -101,6 +101,18 @@ async def run(
             await agent.run(port)
     finally:
         journal.close()
+
+
+def _check(settings: RunSettings) -> None:
+    """CannotRunError where settings do not go together."""
+    if settings.hook_socket is not None and settings.kubelet_dir is None:
+        raise CannotRunError("the hook asks the kubelet which device a pod has: set --kubelet-dir beside --hook-socket")
+    if settings.serve and settings.kubelet_dir is None:
+        raise CannotRunError("a device plugin registers with the kubelet: set --kubelet-dir beside --serve")
+    try:
+        resources_of(settings.serve)
+    except ServeError as error:
+        raise CannotRunError(str(error)) from None
 
 
 def _kubelet(settings: RunSettings) -> Kubelet | None:
@@ -174,7 +186,7 @@ class _Agent:
                 from mdev_node_agent.kubelet.work import kubelet_work
 
                 known = reservations.synced.is_set
-                for name, work in kubelet_work(self._kubelet, settings, self._eye, self._preparer, known):
+                for name, work in kubelet_work(self._kubelet, settings, self._eye, self._preparer, self._hands, known):
                     group.create_task(work, name=name)
 
     def _looked(self, sight: Sight) -> None:

@@ -23,7 +23,8 @@ class RunSettings:
     ``rescan_seconds``: between two rescans of sysfs, jittered by a tenth. ``in_use``: ``process`` looks at the
     processes of this machine, ``none`` says Unknown. ``log_format``: ``json`` or ``console``. ``kubelet_dir``: the
     kubelet's directory; None: the kubelet is not asked, no slot can be reserved, and gRPC is not loaded.
-    ``hook_socket``: where virt-handler's node hook is served; None: it is not.
+    ``hook_socket``: where virt-handler's node hook is served; None: it is not. ``serve``: what our own device plugin
+    serves, ``RESOURCE=TYPE`` each; empty: there is no plugin.
     """
 
     node: str
@@ -36,6 +37,7 @@ class RunSettings:
     log_format: str = "json"
     kubelet_dir: Path | None = None
     hook_socket: Path | None = None
+    serve: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

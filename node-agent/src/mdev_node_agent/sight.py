@@ -59,8 +59,8 @@ class Eye:
         self._backends = backends
         self._source = source
         self._ask_kubelet = ask_kubelet
-        self.own_resources: Callable[[], Mapping[str, OwnResource]] = dict
-        """The resources that this agent's own device plugin serves; called from a thread."""
+        self.own_resources: Callable[[Observation], Mapping[str, OwnResource]] = lambda observation: {}
+        """The resources that this agent's own device plugin serves, by what is seen; called from a thread."""
         self._lock = asyncio.Lock()
         self.latest: Sight | None = None
         self.on_look: Callable[[Sight], None] = lambda sight: None
@@ -79,5 +79,5 @@ class Eye:
         uses = self._source.look(observation.instances)
         if self._ask_kubelet is None:
             return Sight(observation=observation, uses=uses)
-        service = serve(self._ask_kubelet(), observation.instances, self.own_resources())
+        service = serve(self._ask_kubelet(), observation.instances, self.own_resources(observation))
         return Sight(observation=observation, uses=uses_with(service, uses), service=service)

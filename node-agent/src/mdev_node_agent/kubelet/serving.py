@@ -60,10 +60,14 @@ class OwnResource:
     """A resource that this agent's own plugin serves.
 
     ``types``: the types of which it makes a device when a pod gets one; ``instances``: what is behind a device id.
+    ``given``: of these, the instances that it handed out and did not get back, whether or not the kubelet lists them
+    already; ``idle``: instances that it could hand out.
     """
 
     types: tuple[str, ...] = ()
     instances: Mapping[str, str] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
+    idle: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,12 +103,14 @@ class Service:
     """What device plugins do with the instances of this node.
 
     ``slots``: every resource that offers, or is about, instances of this node. ``offered``: instances behind some
-    healthy device. ``current``, ``fault``: as of :class:`Asked`; ``kept``: from an earlier answer.
+    healthy device, or that our own plugin could hand out. ``given``: those that it has handed out. ``current``,
+    ``fault``: as of :class:`Asked`; ``kept``: from an earlier answer.
     """
 
     serving: tuple[Served, ...] = ()
     slots: tuple[FreeSlots, ...] = ()
     offered: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
     current: bool = False
     kept: bool = False
     fault: str | None = None
@@ -125,9 +131,11 @@ class Service:
 
 def serve(asked: Asked, instances: Sequence[Instance], own: Mapping[str, OwnResource] | None = None) -> Service:
     """What the kubelet's view means for these instances."""
+    own = own or {}
+    handed_out = frozenset(instance for resource in own.values() for instance in resource.given)
     if asked.view is None:
-        return Service(fault=asked.fault)
-    view, own = asked.view, own or {}
+        return Service(given=handed_out, fault=asked.fault)
+    view = asked.view
     known = _Instances(instances)
     behind = {resource: known.behind(view, resource, own.get(resource)) for resource in _resources(view)}
     serving = {
@@ -147,7 +155,7 @@ def serve(asked: Asked, instances: Sequence[Instance], own: Mapping[str, OwnReso
         slots.append(
             FreeSlots(
                 resource=resource,
-                instances=tuple(sorted(found - taken)),
+                instances=tuple(sorted(found - taken - handed_out)),
                 unknown=tuple(sorted(device for device in free if device not in behind[resource])),
                 types=own[resource].types if resource in own else (),
             )
@@ -158,10 +166,12 @@ def serve(asked: Asked, instances: Sequence[Instance], own: Mapping[str, OwnReso
         for device in ids
         if device in behind[resource]
     }
+    offered |= {instance for r, mine in own.items() if _all_known(view, r, mine) for instance in mine.idle}
     return Service(
         serving=tuple(sorted(serving, key=lambda s: (s.instance, s.resource, s.pod.namespace, s.pod.name))),
         slots=tuple(slots),
         offered=frozenset(offered),
+        given=handed_out,
         current=asked.current,
         kept=not asked.current,
         fault=asked.fault,
@@ -170,7 +180,7 @@ def serve(asked: Asked, instances: Sequence[Instance], own: Mapping[str, OwnReso
 
 def uses_with(service: Service, uses: Mapping[str, Use]) -> dict[str, Use]:
     """What the other source says (``uses``, by instance), and what the kubelet adds to it."""
-    taken = {served.instance for served in service.serving}
+    taken = {served.instance for served in service.serving} | service.given
     return {instance: _use(service, instance, use, instance in taken) for instance, use in uses.items()}
 
 
@@ -182,6 +192,12 @@ def _use(service: Service, instance: str, use: Use, taken: bool) -> Use:
     if use.state is InUse.UNKNOWN and service.current and instance in service.offered:
         return Use(state=InUse.NO, source=Source.POD_RESOURCES)
     return use
+
+
+def _all_known(view: View, resource: str, own: OwnResource) -> bool:
+    """Is it known what every pod has of the resource? Otherwise it could be any instance."""
+    given = (device for a in view.allocations if a.resource == resource for device in a.devices)
+    return all(device in own.instances for device in given)
 
 
 def _resources(view: View) -> set[str]:
