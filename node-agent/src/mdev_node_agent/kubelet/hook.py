@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 HOOK_POINT = "PreMigrationTarget"
 ANSWER_SECONDS = 25.0
 """virt-handler waits 30 s unless the Plugin says otherwise; it learns more from an answer than from a deadline."""
+RETRY_SECONDS = 1.0
 CHECK_SECONDS = 5.0
 """Between two checks that the socket is still ours."""
 
@@ -112,10 +113,15 @@ async def serve_hook(socket: Path, hook: NodeHook) -> None:
             socket.parent.mkdir(parents=True, exist_ok=True)
             server.add_insecure_port(f"unix:{socket}")
             socket.chmod(0o600)
+            mine = _identity(socket)
             await server.start()
             log.info("hook is served", socket=str(socket))
-            await _taken_away(socket)
+            while _identity(socket) == mine:  # noqa: ASYNC110 (nothing tells when somebody takes a file away)
+                await asyncio.sleep(CHECK_SECONDS)
+            log.warning("somebody took the hook's socket: made again", socket=str(socket))
+        except FileNotFoundError:
             log.warning("somebody took the hook's socket away: made again", socket=str(socket))
+            await asyncio.sleep(RETRY_SECONDS)
         except (OSError, RuntimeError) as error:
             log.error("hook is not served", socket=str(socket), reason=str(error))
             await asyncio.sleep(CHECK_SECONDS)
@@ -123,18 +129,7 @@ async def serve_hook(socket: Path, hook: NodeHook) -> None:
             await server.stop(None)
 
 
-async def _taken_away(socket: Path) -> None:
-    """Wait until another file, or none, is where the socket is now."""
-    mine = _identity(socket)
-    while True:
-        await asyncio.sleep(CHECK_SECONDS)
-        if _identity(socket) != mine:
-            return
-
-
-def _identity(socket: Path) -> _Identity | None:
-    try:
-        found = socket.stat()
-    except FileNotFoundError:
-        return None
+def _identity(socket: Path) -> _Identity:
+    """Which file it is. OSError if there is none."""
+    found = socket.stat()
     return _Identity(found.st_dev, found.st_ino)
