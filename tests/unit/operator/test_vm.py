@@ -14,12 +14,12 @@ GPU = {"name": "gpu1", "deviceName": "gfx.com/GPU_8GB"}
 
 
 def vmi(*gpus: dict[str, Any], host_devices: tuple[dict[str, Any], ...] = (), **status: Any) -> dict[str, Any]:
-    """A running VM on node a, whose active pod has the UID pod-1."""
+    """A running VM on node a, whose active pods have the UIDs pod-0 and pod-1."""
     devices = {"gpus": list(gpus), "hostDevices": list(host_devices)}
     return {
         "metadata": {"name": "vm", "namespace": "default", "uid": "vmi-uid"},
         "spec": {"domain": {"devices": devices}},
-        "status": {"phase": "Running", "nodeName": "a", "activePods": {"pod-1": "a"}, **status},
+        "status": {"phase": "Running", "nodeName": "a", "activePods": {"pod-0": "a", "pod-1": "a"}, **status},
     }
 
 
@@ -53,7 +53,7 @@ def test_a_running_vm_with_one_gpu_is_found_with_its_pod_and_resource() -> None:
         pytest.param(pod("target", "pod-2", "b"), id="the target of a move, on another node"),
         pytest.param(pod("gated", "pod-2", None, phase="Pending"), id="a gated target"),
         pytest.param(pod("was-here", "pod-0", "a", phase="Succeeded"), id="the pod of an earlier stay on this node"),
-        pytest.param(pod("failed", "pod-0", "a"), id="a pod that is not active"),
+        pytest.param(pod("failed", "pod-9", "a"), id="a pod that is not active"),
         pytest.param(pod("hp-volume", "pod-1", "a", label="hotplug-disk"), id="a hot-plug pod"),
     ],
 )

@@ -70,6 +70,11 @@ def test_a_device_of_another_pod_is_not_the_vms() -> None:
     assert reason == "DeviceNotFound" and "default/virt-launcher-vm-1" in message and "--kubelet-dir" not in message
 
 
+def test_a_pod_of_the_same_name_in_another_namespace_is_another_pod() -> None:
+    source = node_devices("a", {}, [FOREIGN], serving=[{**serving(), "podNamespace": "elsewhere"}])
+    assert planned(decided(migration(OF_VM), cluster(source, BIG), vm=VM))[0] == "DeviceNotFound"
+
+
 def test_a_device_of_another_resource_is_not_the_gpu() -> None:
     source = node_devices("a", {}, [FOREIGN], serving=[serving(resource="gfx.com/other")])
     assert planned(decided(migration(OF_VM), cluster(source, BIG), vm=VM))[0] == "DeviceNotFound"
