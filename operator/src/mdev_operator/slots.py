@@ -2,8 +2,8 @@
 
 Nobody can tell the kubelet which one, so a node is an opening only if *every* free device of the resource will do: all
 of one profile, all readable. They need not have the same values: the picked one is written just before the VM opens it.
-What our other reservations hold is taken off, slots and free devices that are reserved by name; a held slot counts until
-the device that the kubelet picked for it is known, because from then on the device is not free anyway.
+What our other reservations hold is taken off: slots, and free devices that are reserved by name. A held slot counts
+until the device that the kubelet picked for it is known, because from then on the device is not free anyway.
 """
 
 from __future__ import annotations
