@@ -15,22 +15,19 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import yaml
 
 from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import get
 from mdev_operator.webhook.rotation import MUTATING_WEBHOOKS
-from tests.api.gate_cases import DEPLOY, EVERY_CASE, GATE, Case, gates_of, pod
-from tests.api.webhooks import HOST, shake_hands, shipped
+from tests.api.gate_cases import EVERY_CASE, GATE, Case, gates_of, pod
+from tests.api.webhooks import HOST, NAMESPACES, identity, manifest, many, shake_hands, shipped
 from tests.controlplane.control_plane import ControlPlane
 from tests.controlplane.ports import free_ports
 from tests.controlplane.processes import Process, spawn, stop
 from tests.waiting import eventually, wait_until
 
 CONFIGURATION = "mdev-operator-gate"
-NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mdev-operator"}}
-SERVER = [NAMESPACE, *yaml.safe_load_all((DEPLOY / "webhook.yaml").read_text(encoding="utf-8"))]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,27 +44,22 @@ class Replica:
 
 
 @pytest.fixture(scope="module")
-def identity(control_plane: ControlPlane) -> Iterator[Path]:
-    """The server's own service account with the rights that webhook.yaml gives it, and no others."""
-    rights = [d for d in SERVER if d["kind"] not in ("Deployment", "PodDisruptionBudget")]
-    control_plane.kubectl("apply", "--server-side", "--filename=-", input=_many(rights))
-    account = ("--namespace=mdev-operator", "mdev-operator-webhook")
-    token = control_plane.kubectl("create", "token", *account).stdout.strip()
-    yield control_plane.kubeconfig_for("webhook", token=token)
-    control_plane.kubectl("delete", "--ignore-not-found", "--filename=-", input=_many(rights[1:]))
-    control_plane.kubectl("delete", "--ignore-not-found", "secret", *account)
+def kubeconfig(control_plane: ControlPlane) -> Iterator[Path]:
+    """The server's own identity."""
+    with identity(control_plane) as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
 def replicas(
-    control_plane: ControlPlane, identity: Path, tmp_path_factory: pytest.TempPathFactory
+    control_plane: ControlPlane, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Replica, ...]]:
     """Two that start at the same moment, without a Secret; the configuration names the first one."""
     logs = tmp_path_factory.mktemp("webhook")
     ports = free_ports(2)
-    wanted = shipped(DEPLOY / "gate-webhook.yaml", ports[0])
+    wanted = shipped("gate-webhook.yaml", ports[0])
     control_plane.kubectl("apply", "--server-side", "--filename=-", input=json.dumps(wanted))
-    running = tuple(_start(identity, port, logs / f"{port}.log") for port in ports)
+    running = tuple(_start(kubeconfig, port, logs / f"{port}.log") for port in ports)
     try:
         for replica in running:
             _wait_for(replica, "listening")
@@ -91,10 +83,6 @@ async def client(control_plane: ControlPlane, replicas: tuple[Replica, ...]) -> 
 
         await eventually(asked, timeout=30, what="the API server to ask the webhook")
         yield client
-
-
-def _many(documents: list[dict[str, object]]) -> str:
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
 
 
 def _start(kubeconfig: Path, port: int, log: Path) -> Replica:
@@ -128,9 +116,9 @@ async def test_every_replica_is_trusted_by_what_one_of_them_published(
 
 
 async def test_a_replica_that_is_told_to_stop_still_answers_and_sends_the_api_server_away(
-    client: Client, identity: Path, tmp_path: Path
+    client: Client, kubeconfig: Path, tmp_path: Path
 ) -> None:
-    replica = _start(identity, free_ports(1)[0], tmp_path / "log")
+    replica = _start(kubeconfig, free_ports(1)[0], tmp_path / "log")
     try:
         await asyncio.to_thread(_wait_for, replica, "listening")
         context = ssl.create_default_context(cadata=(await _bundle(client)).decode())
@@ -158,8 +146,14 @@ async def test_what_is_no_review_is_answered_with_a_sentence(client: Client, rep
         assert (await answer.text()).startswith("not an AdmissionReview")
 
 
-def test_the_shipped_server_is_a_valid_object(control_plane: ControlPlane, identity: Path) -> None:
-    there = control_plane.kubectl("apply", "--server-side", "--dry-run=server", "--filename=-", input=_many(SERVER))
+def test_the_shipped_server_is_a_valid_object(control_plane: ControlPlane, kubeconfig: Path) -> None:
+    there = control_plane.kubectl(
+        "apply",
+        "--server-side",
+        "--dry-run=server",
+        "--filename=-",
+        input=many([*NAMESPACES, *manifest("webhook.yaml")]),
+    )
 
     assert "deployment.apps/mdev-operator-webhook" in there.stdout
 
@@ -176,7 +170,7 @@ def test_the_shipped_server_is_a_valid_object(control_plane: ControlPlane, ident
     ],
     ids=" ".join,
 )
-def test_the_server_may_not(control_plane: ControlPlane, identity: Path, attempt: tuple[str, ...]) -> None:
-    said = control_plane.kubectl("auth", "can-i", *attempt, kubeconfig=identity, check=False).stdout.strip()
+def test_the_server_may_not(control_plane: ControlPlane, kubeconfig: Path, attempt: tuple[str, ...]) -> None:
+    said = control_plane.kubectl("auth", "can-i", *attempt, kubeconfig=kubeconfig, check=False).stdout.strip()
 
     assert said == "no"

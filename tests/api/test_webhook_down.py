@@ -8,7 +8,7 @@ import pytest
 
 from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.credentials import load
-from tests.api.gate_cases import DEPLOY, EVERY_UNTOUCHED, Case, gates_of, pod
+from tests.api.gate_cases import EVERY_UNTOUCHED, Case, gates_of, pod
 from tests.api.webhooks import drop, put, shipped
 from tests.controlplane.control_plane import ControlPlane
 from tests.controlplane.ports import free_ports
@@ -19,7 +19,7 @@ from tests.waiting import eventually
 async def client(control_plane: ControlPlane) -> AsyncIterator[Client]:
     """A client of an API server that asks a port where nobody listens."""
     async with Client(load(control_plane.kubeconfig)) as client:
-        wanted = shipped(DEPLOY / "gate-webhook.yaml", free_ports(1)[0])
+        wanted = shipped("gate-webhook.yaml", free_ports(1)[0])
         await put(client, wanted)
 
         async def refused() -> bool:

@@ -31,9 +31,8 @@ from mdev_api.meaning import source_of
 from mdev_operator.kubevirt.objects import VMIMS, VMIS
 from mdev_operator.webhook.rotation import RotationSettings
 from mdev_operator.webhook.run import WebhookSettings
-from tests.api.gate_cases import DEPLOY
 from tests.api.test_webhook_rotation import serving
-from tests.api.webhooks import HOST, drop, put, shipped
+from tests.api.webhooks import HOST, drop, identity, put, shipped
 from tests.controlplane.control_plane import ControlPlane
 from tests.controlplane.ports import free_ports
 from tests.kubevirt import bodies
@@ -41,6 +40,7 @@ from tests.kubevirt.cluster import abolish, establish
 from tests.waiting import eventually
 
 CONFIGURATION = "mdev-operator-migrations"
+AGENTS = "mdev-node-agent"
 RESOURCE = "gpu.example.com/gfx"
 DEVICE = "11111111-2222-4333-8444-555555555555"
 
@@ -84,9 +84,7 @@ class World:
         for name in ("a", "b"):
             await self.client.send(create(NODES, {"metadata": {"name": self.node(name)}}))
             lease = {"holderIdentity": name, "renewTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
-            await self.client.send(
-                create(LEASES, {"metadata": {"name": self.node(name)}, "spec": lease}, self.namespace)
-            )
+            await self.client.send(create(LEASES, {"metadata": {"name": self.node(name)}, "spec": lease}, AGENTS))
             await self.client.send(create(NODE_DEVICES, {"metadata": {"name": self.node(name)}}))
         vmi = await self.client.send(create(VMIS, bodies.vmi(self.namespace, "vm", RESOURCE), self.namespace))
         pod = bodies.launcher(vmi)
@@ -159,28 +157,31 @@ class World:
 
 @pytest.fixture
 async def world(control_plane: ControlPlane) -> AsyncIterator[World]:
-    """The VM, and the webhook server in this process; nothing is offered on node b yet."""
+    """The VM, and the webhook server with its own rights in this process; nothing is offered on node b yet."""
     namespace = f"early-{uuid.uuid4().hex[:8]}"
     async with Client(load(control_plane.kubeconfig)) as client:
         await client.send(create(NAMESPACES, {"metadata": {"name": namespace}}))
         world = World(client=client, namespace=namespace, port=free_ports(1)[0])
         await _until_pods_are_admitted(world)
-        await world.make()
-        await put(client, shipped(DEPLOY / "migrations-webhook.yaml", world.port))
-        own = RotationSettings(namespace=namespace, secret="webhook", configurations=[CONFIGURATION], hosts=[HOST])
+        await put(client, shipped("migrations-webhook.yaml", world.port))
+        own = RotationSettings(
+            namespace="mdev-operator", secret="mdev-operator-webhook", configurations=[CONFIGURATION], hosts=[HOST]
+        )
         settings = WebhookSettings(
             host=HOST,
             port=world.port,
             rotation=own,
             migrations=True,
-            agent_namespace=namespace,
             interval=0.1,
             drain=0,
         )
-        async with serving(client, settings):
-            yield world
+        with identity(control_plane) as kubeconfig:
+            await world.make()
+            async with Client(load(kubeconfig)) as own_client, serving(own_client, settings):
+                yield world
         await drop(client, CONFIGURATION)
         for name in ("a", "b"):
+            await client.send(delete(LEASES, world.node(name), AGENTS))
             await client.send(delete(NODE_DEVICES, world.node(name)))
             await client.send(delete(NODES, world.node(name)))
         await client.send(delete(NAMESPACES, namespace))
@@ -261,7 +262,7 @@ async def test_the_label_of_the_class_is_added_beside_the_users_own_keys(world: 
 async def test_while_no_replica_answers_migrations_are_created_as_ever(world: World) -> None:
     await world.offer(4096)
     await refusal(world)
-    await put(world.client, shipped(DEPLOY / "migrations-webhook.yaml", free_ports(1)[0]))
+    await put(world.client, shipped("migrations-webhook.yaml", free_ports(1)[0]))
 
     async def admitted() -> bool:
         try:
