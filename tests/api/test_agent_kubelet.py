@@ -48,6 +48,11 @@ class Place:
         self.node.kernel.write(f"class/mdev_bus/gfx0/mdev_supported_types/{type_id}/create", device)
         return device
 
+    def group(self, device: str) -> str:
+        """The number of its IOMMU group."""
+        with self.node.kernel.open(f"bus/mdev/devices/{device}") as directory:
+            return directory.link("iommu_group")
+
     def memory(self, device: str) -> str:
         """What the device has now."""
         return self.node.kernel.read(f"bus/mdev/devices/{device}/migration/memory")
@@ -111,6 +116,16 @@ async def test_a_nodes_free_devices_and_those_of_pods_are_published(place: Place
         assert status["serving"] == [
             {"instance": one, "resource": GPU, "podNamespace": "default", "podName": "launcher"}
         ]
+
+
+async def test_devices_that_kubevirt_calls_by_their_iommu_group_are_known(place: Place) -> None:
+    one, two = place.gpu(), place.gpu()
+    groups = {device: place.group(device) for device in (one, two)}
+    place.kubelet.offer(GPU, *groups.values())
+    place.kubelet.give("default", "launcher", GPU, groups[two])
+    async with place.node.agent():
+        await place.free(one)
+        assert (await place.node.status())["serving"][0]["instance"] == two
 
 
 async def test_what_the_kubelet_gives_away_shows_within_seconds_and_without_any_event(place: Place) -> None:

@@ -17,18 +17,18 @@ from dataclasses import replace
 
 import structlog
 
-from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.common import dump
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, State, Waiting
 from mdev_node_agent.answers import Answers
 from mdev_node_agent.blocking import in_thread, start
+from mdev_node_agent.claims import claimed, elsewhere, waiting_slots
 from mdev_node_agent.decision import next_step
 from mdev_node_agent.failures import failure_of
 from mdev_node_agent.hands import Hands
 from mdev_node_agent.journal import JournalError
+from mdev_node_agent.kubelet.serving import Service
 from mdev_node_agent.settings import Deadlines
 from mdev_node_agent.sight import Eye
-from mdev_node_agent.slot_rivals import elsewhere, waiting_slots
 from mdev_node_agent.standing import planned_instance
 from mdev_node_agent.steps import (
     Adopt,
@@ -68,6 +68,8 @@ class Preparer:
         self._wake = asyncio.Event()
         self.on_blocked: Callable[[], None] = lambda: None
         """Called when ``blocked`` has changed."""
+        self.on_answer: Callable[[], None] = lambda: None
+        """Called when an entry has got another answer."""
 
     @property
     def blocked(self) -> frozenset[str]:
@@ -77,15 +79,8 @@ class Preparer:
     @property
     def held(self) -> frozenset[str]:
         """Instances that entries name, that were made for them, or that the kubelet has picked or may pick for them."""
-        named = {entry.device.instance for entry in self._entries.values()}
-        made = {instance_uuid(key) for key in self._entries}
-        bound = {answer.instance for key, answer in self._answers.given.items() if key in self._entries}
-        bound |= set(self._picked.values())
-        slots = [entry.device.slot.resource for entry in self._entries.values() if entry.device.slot is not None]
-        latest = self._eye.latest
-        free = [] if latest is None else [s for s in latest.service.slots if s.resource in slots]
-        pickable = {instance for slot in free for instance in slot.instances}
-        return frozenset(instance for instance in named | made | bound | pickable if instance is not None)
+        service = Service() if self._eye.latest is None else self._eye.latest.service
+        return claimed(self._entries.values(), self._answers.given, self._picked.values(), service)
 
     @property
     def answers(self) -> Mapping[str, EntryAnswer]:
@@ -309,6 +304,7 @@ class Preparer:
             await in_thread(lambda: self._hands.end(key), name=f"journal {key}")
         if self._answers.give(answer):
             _tell(situation.entry, answer)
+            self.on_answer()
         if answer.instance is not None or answer.state not in (State.PENDING, State.PREPARED):
             for binder in self._binders.pop(key, ()):
                 if not binder.done():

@@ -9,13 +9,13 @@ import pytest
 
 from mdev_api.hashing import instance_uuid, profile_name
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, Failure, FailureReason, Intent, State, Waiting
+from mdev_node_agent.claims import claimed, elsewhere, waiting_slots
 from mdev_node_agent.decision import next_step
 from mdev_node_agent.in_use import InUse, Source, Use
 from mdev_node_agent.kubelet.serving import FreeSlots, Service
 from mdev_node_agent.observation import Instance, Observation, Offer, Parent
 from mdev_node_agent.record import Making, Record, Written
 from mdev_node_agent.sight import Sight
-from mdev_node_agent.slot_rivals import elsewhere, waiting_slots
 from mdev_node_agent.steps import Attempt, Bind, Look, Read, Reading, Restore, Settle, Situation, Step, Write
 from tests.agent.reservations import entry as entry_content
 from tests.agent.reservations import value
@@ -237,3 +237,11 @@ def test_instances_of_other_entries_are_elsewhere_until_they_are_let_go() -> Non
     }
     records = {"begun": Record(instance="b", backend="mdev", making=Making.NONE)}
     assert elsewhere(others, answers, records) == {instance_uuid("new"), "n", "a", "b"}
+
+
+def test_what_the_kubelet_may_pick_for_a_slot_is_claimed_and_what_other_resources_offer_is_not() -> None:
+    other = FreeSlots(resource="vendor.com/x", instances=("x",))
+    service = Service(slots=(FreeSlots(resource=GPU, instances=("a", "b")), other), current=True)
+    bound = {"e-1": HELD.model_copy(update={"instance": "c"})}
+    assert claimed([slot()], bound, ["d"], service) == {"a", "b", "c", "d", instance_uuid("e-1")}
+    assert claimed([], {}, [], service) == frozenset()

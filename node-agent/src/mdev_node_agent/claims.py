@@ -1,4 +1,4 @@
-"""What other reservations take of a resource's free devices: pure."""
+"""What reservations lay claim to: instances that they name, and room among a resource's free devices. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.node_reservations import FINAL_STATES, Entry, EntryAnswer, Intent, State
+from mdev_node_agent.kubelet.serving import Service
 from mdev_node_agent.record import Record
 
 
@@ -38,3 +39,15 @@ def elsewhere(
         if entry.device.create is not None:
             instances.add(instance_uuid(entry.id))
     return frozenset(instance for instance in instances if instance is not None)
+
+
+def claimed(
+    entries: Iterable[Entry], answers: Mapping[str, EntryAnswer], picked: Iterable[str], service: Service
+) -> frozenset[str]:
+    """Every instance that some entry is about, or may be about soon: the kubelet picks any free one for a slot."""
+    standing = tuple(entries)
+    instances = {entry.device.instance for entry in standing} | {instance_uuid(entry.id) for entry in standing}
+    instances |= {answers[entry.id].instance for entry in standing if entry.id in answers}
+    resources = {entry.device.slot.resource for entry in standing if entry.device.slot is not None}
+    free = {instance for slots in service.slots if slots.resource in resources for instance in slots.instances}
+    return frozenset(instance for instance in (*instances, *picked, *free) if instance is not None)
