@@ -125,6 +125,11 @@ class Machines:
         kubelet.give(meta["namespace"], meta["name"], RESOURCE, free[-1])
         return True
 
+    def release(self, pod: Object) -> None:
+        """As the kubelet, once the pod is gone."""
+        meta = pod["metadata"]
+        self.kubelets[pod["spec"]["nodeName"]].end(meta["namespace"], meta["name"])
+
     async def hook(self, vm: Object) -> str | None:
         """As virt-handler of the target node."""
         node = self.nodes[vm["status"]["migrationState"]["targetNode"]]
@@ -164,7 +169,8 @@ async def machines(plane: ControlPlane, admin: Client, tmp_path: Path) -> AsyncI
             made = Machines(
                 cluster=cluster, directory=tmp_path, sockets=sockets, stack=agents, kubeconfig=plane.kubeconfig
             )
-            cluster.player.admit, cluster.player.hook = made.admit, made.hook
+            player = cluster.player
+            player.admit, player.release, player.hook = made.admit, made.release, made.hook
             yield made
     finally:
         shutil.rmtree(sockets)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -167,9 +169,20 @@ async def administrator(plane: ControlPlane) -> AsyncIterator[Client]:
     selector = getattr(asyncio.get_running_loop(), "_selector")  # noqa: B009  (no public name; mypy knows none either)
 
     async def look() -> bool:
-        return len(selector.get_map()) <= 1
+        return not any(_is_connection(fd) for fd in selector.get_map())
 
     await eventually(look, timeout=10, what="all connections to be closed", interval=0.01)
+
+
+def _is_connection(fd: int) -> bool:
+    """To an API server: not the loop's own pipe, nor the one by which gRPC wakes it."""
+    copy = os.dup(fd)
+    try:
+        with socket.socket(fileno=copy) as found:
+            return found.family == socket.AF_INET
+    except OSError:
+        os.close(copy)
+        return False
 
 
 @contextlib.asynccontextmanager

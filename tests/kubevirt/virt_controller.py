@@ -43,8 +43,8 @@ class VirtController:
     creation. ``stays_in``: a phase that migrations do not leave. ``guest_fails``: migrations fail after the hand-off.
     ``per_node``: migrations that may leave one node at once. ``backoff``: what a failed evacuation waits first.
     ``kubelet_refuses`` and ``kubelet_holds``: nodes that refuse pods, and nodes that do nothing with them. ``admit``
-    says whether a pod gets its devices. ``hook`` is called with the VM before its guest may move, as virt-handler does,
-    on each round until it lets it in; what it said instead is in ``refusals``.
+    says whether a pod gets its devices, ``release`` takes them back. ``hook`` is called with the VM before its guest
+    may move, as virt-handler does, on each round until it lets it in; what it said instead is in ``refusals``.
     """
 
     client: Client
@@ -60,6 +60,7 @@ class VirtController:
     kubelet_refuses: set[str] = field(default_factory=set)
     kubelet_holds: set[str] = field(default_factory=set)
     admit: Callable[[Object], bool] = lambda pod: True
+    release: Callable[[Object], None] = lambda pod: None
     hook: Callable[[Object], Awaitable[str | None]] | None = None
     refusals: list[str] = field(default_factory=list)
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -238,6 +239,7 @@ class VirtController:
         if meta.get("deletionTimestamp"):
             request = delete(PODS, meta["name"], self.namespace)
             await self.client.send(replace(request, query=(("gracePeriodSeconds", "0"),)))
+            self.release(pod)
         elif _pod_phase(pod) == "Pending" and self._refuses(pod):
             status = {"phase": "Failed", "reason": "UnexpectedAdmissionError"}
             await self._patch(PODS, meta["name"], {"status": status}, "status")

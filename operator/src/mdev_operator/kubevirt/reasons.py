@@ -24,6 +24,8 @@ def sentences(migration: DeviceMigration) -> tuple[str, ...]:
     conditions = migration.status.conditions
     says = [condition_of(conditions, kind) for kind in ("Finished", "Overdue", "Ready", "Planned")]
     first = next((c.message for c in says if c is not None and c.message), "nothing was tried yet")
+    # Said to whoever moves the VM; people who read Events of the VM are not asked to do it.
+    first = first.removesuffix("; tell the outcome")
     rejected = [_rejection(summary) for summary in migration.status.rejected]
     tried = [f"attempt {a.number} on node {a.node}: {a.message}" for a in migration.status.attempts]
     return (f"the VM cannot move now: {first}", *rejected, *tried)
