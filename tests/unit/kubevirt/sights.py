@@ -52,6 +52,7 @@ def pod(age: float = 10.0, *, gated: bool = True, **changes: Any) -> TargetPod:
         deleting=False,
         ended=False,
         admitted=False,
+        unschedulable=None,
         node_selector={},
     )
     return replace(made, **changes)

@@ -152,6 +152,18 @@ def test_a_target_whose_device_is_refused_before_the_guest_moves_is_explained_an
     assert kinds(decision) == [Explain, DeletePod]
 
 
+def test_a_bound_pod_that_finds_no_room_on_its_node_is_not_waited_for_as_long_as_kubevirt_would() -> None:
+    full = "0/3 nodes are available: 1 Insufficient example.com/vgpu"
+    young = sight(migration=_started(age=80), pod=pod(age=81, gated=False, unschedulable=full))
+    assert decide(young).steps == ()
+    old = sight(migration=_started(age=93), pod=pod(age=93, gated=False, unschedulable=full))
+    decision = decide(old)
+    assert kinds(decision) == [Explain, DeletePod]
+    assert isinstance(decision.steps[0], Explain) and full in decision.steps[0].notes[0]
+    placed = sight(migration=_started(age=93), pod=pod(age=93, gated=False))
+    assert decide(placed).steps == ()
+
+
 def test_a_guest_that_moves_is_never_disturbed() -> None:
     seen = migration(condition("Ready", True), LOST, node="node-b", started=True)
     assert decide(sight(migration=seen, vmim=vmim("Running"), pod=pod(gated=False))).steps == ()

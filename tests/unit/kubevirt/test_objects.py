@@ -82,5 +82,13 @@ def test_a_pod_is_admitted_once_its_kubelet_speaks_of_it(status: dict[str, Any],
     assert target_pod(slim_pod(pod)) == target_pod(pod)
 
 
+@pytest.mark.parametrize(
+    ("reason", "message"), [("Unschedulable", "0/3 nodes are available"), ("SchedulingGated", None)]
+)
+def test_only_a_pod_that_was_let_go_can_find_no_room(reason: str, message: str | None) -> None:
+    said = {"type": "PodScheduled", "status": "False", "reason": reason, "message": "0/3 nodes are available"}
+    assert target_pod(a_pod(conditions=[said])).unschedulable == message
+
+
 def test_what_is_kept_of_pods_is_small() -> None:
     assert "managedFields" not in slim_pod(a_pod())["metadata"]

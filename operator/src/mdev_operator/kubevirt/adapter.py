@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from mdev_api.kinds.device_migration import Binding, DeviceMigration
+from mdev_api.kube import times
 from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import get, list_page
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, PODS, Resource
@@ -99,19 +100,28 @@ async def _look(
     vmi_obj = await _find(ctx, VMIS, vm, namespace) if vm else None
     vmi = vmi_of(vmi_obj) if vmi_obj is not None else None
     cluster = ctx.inventory.cluster()
+    now = datetime.now(UTC)
     sight = Sight(
         vmim=vmim,
-        newer=adapter.watching.newer(namespace, vm, uid),
+        newer=adapter.watching.newer(namespace, vm, uid, _since(vmim, migration) or now),
         vmi=vmi,
         pod=seen,
         migration=migration,
         binding=binding_for(vmi.resource if vmi is not None else None, cluster.kubevirt, cluster.devices.values()),
         refused=why_not(pod) if pod is not None else None,
         turn=None,
-        now=datetime.now(UTC),
+        now=now,
         patience=adapter.patience,
     )
     return Matter(namespace=namespace, name=name, uid=uid, migration=obj, pod=pod), sight
+
+
+def _since(vmim: Vmim | None, migration: DeviceMigration | None) -> datetime | None:
+    """When the migration was made, or, for one that is gone, what we made for it soon after."""
+    if vmim is not None:
+        return vmim.created
+    made = migration.metadata.creation_timestamp if migration is not None else None
+    return times.parse(made) if made is not None else None
 
 
 async def _pod(ctx: Context, namespace: str, uid: str) -> tuple[Object | None, TargetPod | None]:

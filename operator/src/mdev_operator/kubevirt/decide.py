@@ -128,9 +128,7 @@ def decide(s: Sight) -> Decision:
         return Decision(steps=(*_take_away(s), told))
     if _gated(s) is not None:
         return _while_gated(s, s.migration)
-    if _lost(s.migration) and s.pod is not None and not s.pod.deleting and _before_hand_off(s):
-        return Decision(steps=(Explain(notes=_notes(s)), DeletePod()), look_again=LOOK_AGAIN)
-    return Decision(look_again=LOOK_AGAIN)
+    return _after_the_gate(s, s.migration)
 
 
 def given_up_at(s: Sight, pod: TargetPod) -> datetime:
@@ -182,6 +180,20 @@ def _while_gated(s: Sight, m: DeviceMigration) -> Decision:
     if s.turn is not None:
         return Decision(look_again=min(left, TURN))
     return Decision(steps=(Start(), Ungate(node=m.status.node)))
+
+
+def _after_the_gate(s: Sight, m: DeviceMigration) -> Decision:
+    """KubeVirt's turn. It waits long, or for ever, for a pod that has no room on its node or no right device."""
+    pod = s.pod
+    if pod is None or pod.deleting or not m.spec.started:
+        return Decision(look_again=LOOK_AGAIN)
+    if _lost(m) and _before_hand_off(s):
+        return Decision(steps=(Explain(notes=_notes(s)), DeletePod()), look_again=LOOK_AGAIN)
+    left = (given_up_at(s, pod) - s.now).total_seconds() + SLACK
+    if pod.unschedulable is None or left > 0:
+        return Decision(look_again=min(max(left, TURN), LOOK_AGAIN))
+    note = f"a device was prepared on node {m.status.node}, but the scheduler has no room there: {pod.unschedulable}"
+    return Decision(steps=(Explain(notes=(note,)), DeletePod()), look_again=LOOK_AGAIN)
 
 
 def _give_up(s: Sight) -> Decision:

@@ -89,7 +89,10 @@ class Vmi:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetPod:
-    """A pod made for a migration. ``admitted``: the kubelet has taken it in, so its device was allocated or refused."""
+    """A pod made for a migration. ``admitted``: the kubelet has taken it in, so its device was allocated or refused.
+
+    ``unschedulable``: why the scheduler finds no node for it, in the scheduler's words; None: it does not say so.
+    """
 
     namespace: str
     name: str
@@ -102,6 +105,7 @@ class TargetPod:
     deleting: bool
     ended: bool
     admitted: bool
+    unschedulable: str | None
     node_selector: Mapping[str, str]
 
 
@@ -157,6 +161,7 @@ def target_pod(pod: Object) -> TargetPod:
         deleting=meta.get("deletionTimestamp") is not None,
         ended=phase in ("Succeeded", "Failed"),
         admitted=phase != "Pending" or any(status.get(f"{kind}Statuses") for kind in ("container", "initContainer")),
+        unschedulable=_unschedulable(status),
         node_selector=spec.get("nodeSelector") or {},
     )
 
@@ -170,6 +175,13 @@ def slim_pod(pod: dict[str, Any]) -> dict[str, Any]:
         "spec": {"schedulingGates": spec.get("schedulingGates") or []},
         "status": {"phase": status.get("phase"), "containerStatuses": bool(status.get("containerStatuses"))},
     }
+
+
+def _unschedulable(status: Object) -> str | None:
+    for condition in status.get("conditions") or ():
+        if (condition.get("type"), condition.get("status")) == ("PodScheduled", "False"):
+            return condition.get("message") or "" if condition.get("reason") == "Unschedulable" else None
+    return None
 
 
 def _seconds(text: object, default: float) -> float:

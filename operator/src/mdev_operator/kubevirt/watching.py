@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ from mdev_operator.kubevirt.objects import (
     LAUNCHERS_OF_MIGRATIONS,
     VERSION,
     VMIMS,
+    WAITING_PHASES,
     Vmim,
     slim_pod,
     target_pod,
@@ -76,15 +78,21 @@ class Watching:
         waiting = {uid for uid, key in self._waiting.items() if key == key_for(namespace, name)}
         return made | waiting
 
-    def newer(self, namespace: str, vmi: str, uid: str) -> str | None:
-        """A younger migration of this VM than the one with this UID that virt-controller has taken up, by name."""
-        mine = next((v for v in self._vmims.values() if v.uid == uid), None)
-        others = [
+    def newer(self, namespace: str, vmi: str, uid: str, since: datetime) -> str | None:
+        """A migration of this VM that was made after ``since`` and that virt-controller has taken up, by name.
+
+        While the one with this UID is there, only one that has not ended can have taken its place.
+        """
+        there = any(v.uid == uid for v in self._vmims.values())
+        young = [
             v
             for v in self._vmims.values()
-            if (v.namespace, v.vmi) == (namespace, vmi) and v.uid != uid and v.phase not in ("", "Pending")
+            if (v.namespace, v.vmi) == (namespace, vmi)
+            and v.uid != uid
+            and v.created > since
+            and v.phase not in WAITING_PHASES
+            and not (there and v.final)
         ]
-        young = [v for v in others if mine is None or v.created > mine.created]
         return max(young, key=lambda v: v.created).name if young else None
 
     async def _until_removed(self) -> None:
