@@ -101,6 +101,7 @@ class Node(NodeObjects):
     state_dir: Path
     kubelet_dir: Path | None = None
     hook_socket: Path | None = None
+    serve: tuple[str, ...] = ()
 
     @asynccontextmanager
     async def agent(
@@ -114,6 +115,7 @@ class Node(NodeObjects):
             rescan_seconds=rescan_seconds,
             kubelet_dir=self.kubelet_dir,
             hook_socket=self.hook_socket,
+            serve=self.serve,
         )
         work = run(settings, port=self.kernel, backends=backends, source=self.kernel, deadlines=DEADLINES)
         task = asyncio.create_task(work)

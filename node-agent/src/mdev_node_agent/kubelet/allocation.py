@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, Intent, Role, State
 from mdev_node_agent.in_use import InUse
 from mdev_node_agent.ledger import Made
@@ -49,9 +50,13 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stock:
-    """What there is for the next pod: ``idle`` devices of ours, ``rooms`` with the most room first."""
+    """What there is for the next pod: ``idle`` devices of ours, ``rooms`` with the most room first.
+
+    ``coming``: how many devices are there already and about to be armed; their pods need slots too.
+    """
 
     armed: tuple[Armed, ...] = ()
+    coming: int = 0
     idle: tuple[str, ...] = ()
     rooms: tuple[Room, ...] = ()
 
@@ -61,7 +66,7 @@ class Stock:
         most: dict[str, int] = {}
         for room in self.rooms:
             most[room.parent] = max(most.get(room.parent, 0), room.available)
-        return len(self.armed) + len(self.idle) + sum(most.values())
+        return len(self.armed) + self.coming + len(self.idle) + sum(most.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,12 +107,14 @@ def stock_of(
     """What there is of these types. ``made``: the ledger; ``held``: instances of reservations; ``given``: of pods."""
     observation = sight.observation
     seen = {i.id: i for i in observation.instances if i.type in types and i.id not in given}
-    armed = []
+    armed, coming = [], set()
     for entry in entries:
         answer = answers.get(entry.id)
-        if answer is None or not _waits(entry, answer) or answer.instance not in seen:
+        if entry.role is not Role.DESTINATION or entry.intent is not Intent.HOLD or entry.device.slot is not None:
             continue
-        if sight.use(answer.instance).state is not InUse.YES:
+        if answer is None or answer.state is State.PENDING:
+            coming.add(entry.device.instance or instance_uuid(entry.id))
+        elif answer.state is State.PREPARED and answer.instance in seen and _is_closed(sight, answer.instance):
             owner = entry.owner
             whose = f"{owner.kind} {owner.namespace}/{owner.name}" if owner.namespace else f"{owner.kind} {owner.name}"
             armed.append(Armed(instance=answer.instance, owner=whose))
@@ -127,6 +134,7 @@ def stock_of(
     ]
     return Stock(
         armed=tuple(sorted(armed, key=lambda a: a.instance)),
+        coming=len(coming & seen.keys()),
         idle=tuple(sorted(idle)),
         rooms=tuple(sorted(rooms, key=lambda room: (-room.available, room.parent, room.type))),
     )
@@ -173,10 +181,8 @@ def preferred(available: Sequence[str], must: Sequence[str], size: int, bound: C
     return tuple(dict.fromkeys((*must, *rest)))[:size]
 
 
-def _waits(entry: Entry, answer: EntryAnswer) -> bool:
-    if entry.role is not Role.DESTINATION or entry.intent is not Intent.HOLD or entry.device.slot is not None:
-        return False
-    return answer.state is State.PREPARED and answer.instance is not None
+def _is_closed(sight: Sight, instance: str) -> bool:
+    return sight.use(instance).state is not InUse.YES
 
 
 def _reads_as_new(observation: Observation, instance: Instance, made: Made) -> bool:

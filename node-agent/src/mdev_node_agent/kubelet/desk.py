@@ -75,6 +75,7 @@ class Desk:
         self._listed: dict[str, tuple[Listed, ...]] = {}
         self._listeners: set[asyncio.Event] = set()
         self._wake = asyncio.Event()
+        self._answered = asyncio.Event()
         for key in [key for key in hands.journal.records if key.startswith(KEY_PREFIX)]:
             hands.end(key)
 
@@ -118,6 +119,10 @@ class Desk:
             self._released = released
         self._list(sight)
         self._wake.set()
+
+    def answered(self) -> None:
+        """A reservation has got another answer: what was made or written has changed the room, and no event tells."""
+        self._answered.set()
 
     async def listings(self, resource: str) -> AsyncIterator[tuple[Listed, ...]]:
         """The slots of the resource, now and whenever they change."""
@@ -169,10 +174,14 @@ class Desk:
             await self._forget()
             if self.waits:
                 await asyncio.sleep(GONE_SECONDS)
-                try:
-                    await self._eye.look()
-                except OSError as error:
-                    log.error("cannot look at the node", reason=str(error))
+                await self._try_to_look()
+
+    async def follow_answers(self) -> None:
+        """Look again after answers to reservations."""
+        while True:
+            await self._answered.wait()
+            self._answered.clear()
+            await self._try_to_look()
 
     async def _allocate(self, resource: str, slot: str) -> str:
         if slot in self._slots.bound:
@@ -247,6 +256,12 @@ class Desk:
             return await self._eye.look()
         except OSError as error:
             raise RefusedError("UNAVAILABLE", f"the node's devices cannot be seen: {error}") from None
+
+    async def _try_to_look(self) -> None:
+        try:
+            await self._eye.look()
+        except OSError as error:
+            log.error("cannot look at the node", reason=str(error))
 
     async def _bind(self, slot: str, resource: str, instance: str) -> None:
         await self._write(partial(self._slots.bind, slot, resource, instance))

@@ -32,6 +32,7 @@ def kubelet_work(
         yield "hook", serve_hook(settings.hook_socket, NodeHook(eye, preparer, known))
     if desk is not None and settings.kubelet_dir is not None:
         yield "slots", desk.run()
+        yield "room", desk.follow_answers()
         for resource in resources_of(settings.serve):
             yield f"plugin {resource}", serve_plugin(settings.kubelet_dir, resource, desk, known)
 
@@ -50,4 +51,5 @@ def _desk(settings: RunSettings, eye: Eye, preparer: Preparer, hands: Hands) -> 
 
     eye.on_look = looked
     eye.own_resources = desk.own
+    preparer.on_answer = desk.answered
     return desk
