@@ -161,7 +161,7 @@ async def test_two_vms_that_race_for_the_last_free_device_do_not_both_get_it(
     async with (
         virtual_cluster(admin) as cluster,
         agents(cluster, a=8192, b=8192) as nodes,
-        operator(plane, cluster, tmp_path / "operator.log", gate_deadline="6"),
+        operator(plane, cluster, tmp_path / "operator.log", gate_deadline="10"),
     ):
         nodes["b"].devices = 1
         for vm in ("vm1", "vm2"):
