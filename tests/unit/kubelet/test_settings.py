@@ -1,0 +1,23 @@
+"""What the agent says to a device plugin that cannot be."""
+
+from __future__ import annotations
+
+import pytest
+
+from mdev_node_agent.cli import EXIT_UNUSABLE, main
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--node-name", "n", "--sysfs", "/", *arguments])
+    told = capsys.readouterr()
+    assert ended.value.code == EXIT_UNUSABLE and told.out == ""
+    return told.err
+
+
+def test_a_plugin_needs_the_kubelet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "set --kubelet-dir beside --serve" in said(capsys, "--serve", "a.com/x=t")
+
+
+def test_a_resource_that_cannot_be_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "write DOMAIN/NAME" in said(capsys, "--serve", "gpu=t", "--kubelet-dir", "/var/lib/kubelet")
