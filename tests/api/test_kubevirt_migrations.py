@@ -114,7 +114,7 @@ class Machines:
         self.nodes[full], self.kubelets[full] = node, kubelet
         return full
 
-    def admit(self, pod: Object) -> bool:
+    async def admit(self, pod: Object) -> bool:
         """As the kubelet: any free device of each resource that the pod asks for; False: there is none."""
         kubelet = self.kubelets[pod["spec"]["nodeName"]]
         offered = kubelet.offered(RESOURCE)

@@ -59,7 +59,7 @@ class VirtController:
     interval: float = 0.05
     kubelet_refuses: set[str] = field(default_factory=set)
     kubelet_holds: set[str] = field(default_factory=set)
-    admit: Callable[[Object], bool] = lambda pod: True
+    admit: Callable[[Object], Awaitable[bool]] | None = None
     release: Callable[[Object], None] = lambda pod: None
     hook: Callable[[Object], Awaitable[str | None]] | None = None
     refusals: list[str] = field(default_factory=list)
@@ -77,7 +77,7 @@ class VirtController:
         pod = launcher(made)
         pod["spec"]["nodeName"] = node
         pod = await self.client.send(create(PODS, pod, self.namespace))
-        assert self.admit(pod), f"{node} has no {resource}"
+        assert not await self._refuses(pod), f"{node} has no {resource}"
         await self._runs(pod)
         status = {"phase": "Running", "nodeName": node, "activePods": {pod["metadata"]["uid"]: node}}
         labels = {"kubevirt.io/nodeName": node}
@@ -240,15 +240,18 @@ class VirtController:
             request = delete(PODS, meta["name"], self.namespace)
             await self.client.send(replace(request, query=(("gracePeriodSeconds", "0"),)))
             self.release(pod)
-        elif _pod_phase(pod) == "Pending" and self._refuses(pod):
+        elif _pod_phase(pod) != "Pending" or pod["spec"]["nodeName"] in self.kubelet_holds:
+            return
+        elif await self._refuses(pod):
             status = {"phase": "Failed", "reason": "UnexpectedAdmissionError"}
             await self._patch(PODS, meta["name"], {"status": status}, "status")
-        elif _pod_phase(pod) == "Pending" and pod["spec"]["nodeName"] not in self.kubelet_holds:
+        else:
             await self._runs(pod)
 
-    def _refuses(self, pod: Object) -> bool:
-        node = pod["spec"]["nodeName"]
-        return node in self.kubelet_refuses or (node not in self.kubelet_holds and not self.admit(pod))
+    async def _refuses(self, pod: Object) -> bool:
+        if pod["spec"]["nodeName"] in self.kubelet_refuses:
+            return True
+        return self.admit is not None and not await self.admit(pod)
 
     async def _runs(self, pod: Object) -> None:
         ready = {"name": "compute", "ready": True, "image": "", "imageID": "", "restartCount": 0}
