@@ -319,13 +319,14 @@ def test_a_migration_is_prepared_and_handed_over_and_nothing_is_refused_to_opera
         try:
             for agent in agents:
                 agent.start()
-            _main_job(plane)
+            device = _main_job(plane)
         finally:
             for agent in agents:
                 agent.stop()
         operator.signal(signal.SIGTERM)
         assert operator.wait_ended(seconds=15) == 0
     said = operator.log() + agents_log.read_text(encoding="utf-8")
+    assert device in kernels["node-b"].dump_tree()
     assert "fence raised" in said
     assert "published" in said
     assert [line for line in said.splitlines() if "403" in line or "orbidden" in line] == []
@@ -341,20 +342,30 @@ def agents_log(directory: Path) -> Iterator[Path]:
     structlog.reset_defaults()
 
 
-def _main_job(plane: ControlPlane) -> None:
-    """From an explicit source to Finished, with the statuses and deletions that the operator owes to others."""
+def _main_job(plane: ControlPlane) -> str:
+    """From an explicit source to handed over, with what else the operator writes and deletes; returns the device."""
     source = {"explicit": [{"name": "gpu", "model": "com.gfx/GPU", "values": [_memory(8192)]}]}
     plane.kubectl(
         "create", "--filename=-", input=json.dumps(migration("place", source, mode="Prepare", nodeName="node-b"))
     )
     _wait(plane, "devicemigration/place", "condition=Ready")
+    device = plane.kubectl("get", "devicemigration", "place", "--output=jsonpath={.status.devices[0].instance}").stdout
     for change in ({"started": True}, {"outcome": "Succeeded"}):
         plane.kubectl("patch", "devicemigration", "place", "--type=merge", f"--patch={json.dumps({'spec': change})}")
     _wait(plane, "devicemigration/place", "condition=Finished")
-    _wait(plane, "nodereservations/node-b", "jsonpath={.spec.reservations}=[]")
+    wait_until(
+        lambda: not _reservations(plane), timeout=30, what="the reservation to be answered HandedOver and removed"
+    )
     _wait(plane, "devicemodels", "condition=Valid", "--all")
     _wait(plane, f"deviceprofile/{MISNAMED}", "delete")
     plane.kubectl("delete", "devicemigration", "place", "--timeout=30s")
+    return device
+
+
+def _reservations(plane: ControlPlane) -> list[Object]:
+    found = json.loads(plane.kubectl("get", "nodereservations", "node-b", "--output=json").stdout)
+    entries: list[Object] = found["spec"].get("reservations", [])
+    return entries
 
 
 def _memory(value: int) -> Object:
