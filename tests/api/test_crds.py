@@ -16,6 +16,7 @@ from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import create, delete, get, json_patch, replace
 from mdev_api.kube.resources import (
+    COMPATIBILITY_CLASSES,
     DEVICE_MIGRATIONS,
     DEVICE_MODELS,
     DEVICE_PROFILES,
@@ -30,7 +31,14 @@ ROOT = Path(__file__).resolve().parents[2]
 CRDS = ROOT / "crds"
 RESOURCES = {
     f"{resource.plural}.yaml": resource
-    for resource in (DEVICE_MIGRATIONS, DEVICE_MODELS, DEVICE_PROFILES, NODE_DEVICES, NODE_RESERVATIONS)
+    for resource in (
+        COMPATIBILITY_CLASSES,
+        DEVICE_MIGRATIONS,
+        DEVICE_MODELS,
+        DEVICE_PROFILES,
+        NODE_DEVICES,
+        NODE_RESERVATIONS,
+    )
 }
 IDS = [f"{case.file.removesuffix('.yaml')}: {case.rule}" for case in CASES]
 
