@@ -1,7 +1,8 @@
 """The cluster in memory: reflectors keep it, each object is parsed and read once when it changes.
 
 Our own writes are taken in at once (:meth:`Inventory.wrote`), so that the next decision does not see the world from
-before them; whichever of both has the higher generation is the newer.
+before them. Of what was written and what is watched the higher generation is the newer; at the same generation only the
+watch is believed, because generations do not count the agents' writes of status.
 """
 
 from __future__ import annotations
@@ -107,6 +108,12 @@ class Inventory:
 
     def wrote(self, obj: Object | None, node: str) -> None:
         """Take in what the API server answered to our own write of NodeReservations, or None: it is gone."""
+        before = self._reservations.get(node)
+        if obj is not None and before is not None:
+            uid, generation = obj["metadata"]["uid"], int(obj["metadata"]["generation"])
+            if uid == before.metadata.uid and generation <= before.metadata.generation:
+                # The watch was faster, and may know an answer of the agent by now that this one lacks.
+                return
         self._node_reservations(node, obj, None)
 
     def _node(self, name: str, new: Object | None, old: Object | None) -> None:
@@ -154,21 +161,29 @@ class Inventory:
                 if not self._nodes_of_owner[uid]:
                     del self._nodes_of_owner[uid]
         self._changed(NODE_RESERVATIONS, name)
-        if before is not None and reservations is not None and before.spec == reservations.spec:
+        same = before is not None and reservations is not None and before.spec == reservations.spec
+        if same and _answered(before) <= _answered(reservations):
             return
-        # Who waits for room on this node may get it, or lose it, by what was reserved or let go.
+        # Who waits for room on this node may get it, or lose it, by what was reserved or let go; and who waits to pin a
+        # source again waits for the agent to forget its last answer.
         self._changed(NODE_DEVICES, name)
 
     def _lease(self, key: str, new: Object | None, old: Object | None) -> None:
         _, node = split_key(key)
+        was_silent = self.cluster().silent(node) is not None
         before = self._leases.get(node)
         _put(self._leases, node, freshness.seen(new, before, time.monotonic()) if new is not None else None)
-        if (before is None) != (new is None):
+        if was_silent != (self.cluster().silent(node) is not None):
             self._changed(LEASES, node)
 
 
 def _older(a: NodeReservations, b: NodeReservations) -> bool:
     return a.metadata.uid == b.metadata.uid and a.metadata.generation < b.metadata.generation
+
+
+def _answered(reservations: NodeReservations | None) -> set[str]:
+    answers = reservations.status.reservations if reservations is not None and reservations.status else ()
+    return {answer.id for answer in answers}
 
 
 def _put(table: dict[str, Any], name: str, value: Any | None) -> None:

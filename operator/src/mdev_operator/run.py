@@ -19,11 +19,13 @@ from typing import Any
 import kopf
 import structlog
 
-from mdev_api.kube.client import Client
+from mdev_api.kube.backoff import Backoff
+from mdev_api.kube.client import ApiError, Client, Unreachable
 from mdev_api.kube.credentials import Credentials, load
 from mdev_api.kube.resources import (
     DEVICE_MODELS,
     DEVICE_PROFILES,
+    NODE_DEVICES,
     NODE_RESERVATIONS,
     Resource,
 )
@@ -91,9 +93,9 @@ async def _lead(
         tasks.append(await stack.enter_async_context(_task(elector.lost.wait(), "lease lost")))
         tasks.append(await stack.enter_async_context(_task(stop.wait(), "stop")))
         tasks.append(await stack.enter_async_context(_task(lost.wait(), "superseded")))
-        ready = await stack.enter_async_context(_task(_get_ready(ctx, elector, term), "get ready"))
+        ready = await stack.enter_async_context(_task(_get_ready(ctx, elector, term, lost), "get ready"))
         await asyncio.wait([*tasks, ready], return_when=asyncio.FIRST_COMPLETED)
-        if ready.done():
+        if ready.done() and not lost.is_set():
             ready.result()
             tasks.append(await stack.enter_async_context(_task(queue.run(_handler(ctx, lost)), "queue")))
             tasks.append(await stack.enter_async_context(_task(_kopf(settings, credentials, queue), "kopf")))
@@ -108,9 +110,21 @@ async def _lead(
     return 0 if stop.is_set() else 1
 
 
-async def _get_ready(ctx: Context, elector: Elector, term: dict[str, int]) -> None:
+async def _get_ready(ctx: Context, elector: Elector, term: dict[str, int], lost: asyncio.Event) -> None:
+    """List everything and raise the fence, however long the API server cannot; ``lost`` when another one leads."""
     await ctx.inventory.synced()
-    term["fence"] = await fence.establish(ctx, elector)
+    backoff = Backoff(initial=0.2, maximum=10.0)
+    while not term["fence"]:
+        try:
+            term["fence"] = await fence.establish(ctx, elector)
+        except (LeadershipLost, Superseded) as reason:
+            log.error("another operator leads", reason=str(reason))
+            lost.set()
+            return
+        except (ApiError, Unreachable) as error:
+            delay = backoff.next(at_least=error.retry_after if isinstance(error, ApiError) else None)
+            log.warning("the fence is not raised yet, trying again", reason=str(error), retry_in=round(delay, 2))
+            await asyncio.sleep(delay)
 
 
 def _context(
@@ -139,6 +153,8 @@ def _keys(resource: Resource, name: str, inventory: Inventory, following: set[st
         return {f"model/{n}" for n in (name, *inventory.models)} | {f"profile/{n}" for n in inventory.profiles}
     if resource == DEVICE_PROFILES:
         return {f"profile/{name}", *following}
+    if resource == NODE_DEVICES:
+        return {f"collect/{name}", *following}
     return set(following)
 
 

@@ -63,17 +63,20 @@ def _plan_only(s: Situation) -> Decision:
 def _while_ready(s: Situation) -> Decision:
     spec, status = s.migration.spec, s.migration.status
     current = _current(s)
-    ready_for = _seconds_since(s, "Ready")
-    left = spec.prepared_ttl_seconds - ready_for
+    left = spec.prepared_ttl_seconds - _seconds_since(s, "Ready")
+    if not spec.started and left <= 0:
+        # First of all: once this was told, no entry is held any more, and that is no loss.
+        return letting_go.expired(s)
     if current is None or (current.answer is not None and current.answer.state in (State.FAILED, State.LOST)):
         return _lost_after_ready(s, current)
     if spec.started:
         if left > 0:
             return Decision(status=status, look_again=left)
-        message = f"started, and no outcome told for {ready_for:.0f} s; the devices are held until it is"
+        message = (
+            f"started, and no outcome told within {spec.prepared_ttl_seconds} s after Ready; "
+            "the devices are held until spec.outcome is set"
+        )
         return Decision(status=s.with_condition(status, "Overdue", True, "OutcomeNotTold", message))
-    if left <= 0:
-        return letting_go.expired(s)
     return Decision(status=status, look_again=left)
 
 
