@@ -49,7 +49,7 @@ RUN: Mapping[str, Expected] = {
     ),
     "kubectl get nodedevices,deviceprofiles": Expected("nodedevices.mdev-operator.io/node-a", "com.gfx/GPU", within=30),
     "kubectl apply -f docs/examples/plan.yaml": Expected("devicemigration.mdev-operator.io/plan-gpu created"),
-    "kubectl get devicemigrations": Expected("plan-gpu", "node-a", within=30),
+    "kubectl get devicemigrations": Expected("plan-gpu", "True", within=30),
     "kubectl get devicemigration plan-gpu -o yaml": Expected("candidates:", "type: gfx-8GB", "type: Planned"),
     "kubectl apply -f docs/examples/place.yaml": Expected("devicemigration.mdev-operator.io/place-gpu created"),
     "kubectl wait --for=condition=Ready devicemigration/place-gpu": Expected("place-gpu condition met"),
