@@ -169,9 +169,11 @@ def _scene(directory: Path) -> Iterator[_Scene]:
         environment["PATH"] = f"{fresh / 'bin'}{os.pathsep}{environment['PATH']}"
         for node in (socket.gethostname(), PLAYED):
             mark_ready(plane, node)
-        yield _Scene(place, environment, plane)
-    if not had_state:
-        shutil.rmtree(STATE, ignore_errors=True)
+        try:
+            yield _Scene(place, environment, plane)
+        finally:
+            if not had_state:
+                shutil.rmtree(STATE, ignore_errors=True)
 
 
 def _run(command: str, place: Path, environment: Mapping[str, str]) -> Ran:
