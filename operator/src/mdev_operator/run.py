@@ -98,7 +98,7 @@ async def _lead(
         if ready.done() and not lost.is_set():
             ready.result()
             tasks.append(await stack.enter_async_context(_task(queue.run(_handler(ctx, lost)), "queue")))
-            tasks.append(await stack.enter_async_context(_task(_kopf(settings, credentials, queue), "kopf")))
+            tasks.append(await stack.enter_async_context(_task(_kopf(settings, credentials, queue, stop), "kopf")))
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = [task for task in tasks if task.done()]
         if not stop.is_set():
@@ -183,7 +183,8 @@ def _handler(ctx: Context, lost: asyncio.Event) -> Callable[[str], Awaitable[Non
     return handle
 
 
-async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: WorkQueue) -> None:
+async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: WorkQueue, stop: asyncio.Event) -> None:
+    """kopf until it ends: it takes SIGTERM and SIGINT over, and only for those ends without an error."""
     await kopf.operator(
         registry=handlers.registry(queue, credentials),
         settings=handlers.settings(),
@@ -191,6 +192,7 @@ async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: Wor
         clusterwide=True,
         liveness_endpoint=settings.liveness,
     )
+    stop.set()
 
 
 @contextlib.asynccontextmanager
