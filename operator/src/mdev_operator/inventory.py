@@ -18,6 +18,7 @@ import structlog
 from pydantic import ValidationError
 
 from mdev_api.kinds.common import ApiObject
+from mdev_api.kinds.compatibility_class import CompatibilityClass
 from mdev_api.kinds.device_model import DeviceModel
 from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import NodeDevices
@@ -25,6 +26,7 @@ from mdev_api.kinds.node_reservations import NodeReservations
 from mdev_api.kube.client import Client
 from mdev_api.kube.reflector import Reflector
 from mdev_api.kube.resources import (
+    COMPATIBILITY_CLASSES,
     DEVICE_MODELS,
     DEVICE_PROFILES,
     LEASES,
@@ -53,6 +55,7 @@ class Inventory:
         self._changed = changed
         self.models: dict[str, DeviceModel] = {}
         self.profiles: dict[str, ProfileView] = {}
+        self.classes: dict[str, CompatibilityClass] = {}
         self._nodes: dict[str, NodeView] = {}
         self._devices: dict[str, NodeDevices] = {}
         self._reservations: dict[str, NodeReservations] = {}
@@ -64,6 +67,7 @@ class Inventory:
             Reflector(client, DEVICE_MODELS, self._model),
             Reflector(client, DEVICE_PROFILES, self._profile),
             Reflector(client, NODE_RESERVATIONS, self._node_reservations),
+            Reflector(client, COMPATIBILITY_CLASSES, self._class),
             Reflector(client, LEASES, self._lease, namespace=agent_namespace),
         )
 
@@ -144,6 +148,10 @@ class Inventory:
             view = ProfileView(profile=profile, metadata=metadata, suspect=suspect)
         _put(self.profiles, name, view)
         self._changed(DEVICE_PROFILES, name)
+
+    def _class(self, name: str, new: Object | None, old: Object | None) -> None:
+        _put(self.classes, name, _parsed(CompatibilityClass, new))
+        self._changed(COMPATIBILITY_CLASSES, name)
 
     def _node_reservations(self, name: str, new: Object | None, old: Object | None) -> None:
         reservations = _parsed(NodeReservations, new)

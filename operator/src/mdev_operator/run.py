@@ -23,6 +23,7 @@ from mdev_api.kube.backoff import Backoff
 from mdev_api.kube.client import ApiError, Client, Unreachable
 from mdev_api.kube.credentials import Credentials, load
 from mdev_api.kube.resources import (
+    COMPATIBILITY_CLASSES,
     DEVICE_MODELS,
     DEVICE_PROFILES,
     NODE_DEVICES,
@@ -30,6 +31,8 @@ from mdev_api.kube.resources import (
     Resource,
 )
 from mdev_operator import fence, handlers, profiles
+from mdev_operator.classes.reconcile import handler as reconcile_classes
+from mdev_operator.classes.state import ClassState
 from mdev_operator.collect import check_owners, collect
 from mdev_operator.context import Context, guarded
 from mdev_operator.elector import Elector, LeadershipLost, new_identity
@@ -98,6 +101,8 @@ async def _lead(
         if ready.done() and not lost.is_set():
             ready.result()
             tasks.append(await stack.enter_async_context(_task(queue.run(_handler(ctx, lost)), "queue")))
+            work = ctx.classes.queue.run(_ending(reconcile_classes(ctx), lost))
+            tasks.append(await stack.enter_async_context(_task(work, "classes")))
             tasks.append(await stack.enter_async_context(_task(_kopf(settings, credentials, queue, stop), "kopf")))
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = [task for task in tasks if task.done()]
@@ -131,14 +136,21 @@ def _context(
     client: Client, elector: Elector, queue: WorkQueue, agent_namespace: str, current_fence: Callable[[], int]
 ) -> Context:
     following: set[str] = set()
+    classes = ClassState()
 
     def changed(resource: Resource, name: str) -> None:
+        classes.changed(resource, name)
         for key in _keys(resource, name, inventory, following):
             queue.add(key)
 
     inventory = Inventory(client, agent_namespace, changed)
     return Context(
-        send=guarded(client, elector), inventory=inventory, queue=queue, fence=current_fence, following=following
+        send=guarded(client, elector),
+        inventory=inventory,
+        queue=queue,
+        fence=current_fence,
+        following=following,
+        classes=classes,
     )
 
 
@@ -155,32 +167,43 @@ def _keys(resource: Resource, name: str, inventory: Inventory, following: set[st
         return {f"profile/{name}", *following}
     if resource == NODE_DEVICES:
         return {f"collect/{name}", *following}
+    if resource == COMPATIBILITY_CLASSES:
+        return set()
     return set(following)
 
 
 def _handler(ctx: Context, lost: asyncio.Event) -> Callable[[str], Awaitable[None]]:
     async def handle(key: str) -> None:
         kind, _, name = key.partition("/")
+        match kind:
+            case "migration":
+                namespace, _, migration = name.partition("/")
+                await reconcile(ctx, namespace, migration)
+            case "collect":
+                await collect(ctx, name)
+            case "owners":
+                await check_owners(ctx, name)
+            case "profile":
+                await profiles.reconcile_profile(ctx, name)
+            case "model":
+                await profiles.reconcile_model(ctx, name)
+            case _:
+                raise ValueError(f"a key of no known kind: {key}")
+
+    return _ending(handle, lost)
+
+
+def _ending(handle: Callable[[str], Awaitable[None]], lost: asyncio.Event) -> Callable[[str], Awaitable[None]]:
+    """A handler that has the process end, not try again, once another operator leads."""
+
+    async def ending(key: str) -> None:
         try:
-            match kind:
-                case "migration":
-                    namespace, _, migration = name.partition("/")
-                    await reconcile(ctx, namespace, migration)
-                case "collect":
-                    await collect(ctx, name)
-                case "owners":
-                    await check_owners(ctx, name)
-                case "profile":
-                    await profiles.reconcile_profile(ctx, name)
-                case "model":
-                    await profiles.reconcile_model(ctx, name)
-                case _:
-                    raise ValueError(f"a key of no known kind: {key}")
+            await handle(key)
         except (LeadershipLost, Superseded) as reason:
             log.error("another operator leads", reason=str(reason))
             lost.set()
 
-    return handle
+    return ending
 
 
 async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: WorkQueue, stop: asyncio.Event) -> None:

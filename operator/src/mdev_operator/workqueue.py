@@ -41,13 +41,19 @@ class WorkQueue:
         self._backoffs: dict[str, Backoff] = {}
         self._some = asyncio.Semaphore(0)
 
-    def add(self, key: str) -> None:
-        """Have ``key`` handled soon, and after what is queued already. A delay asked for it stays as it is."""
+    def add(self, key: str, *, first: bool = False) -> None:
+        """Have ``key`` handled soon, after what is queued already. A delay asked for it stays as it is.
+
+        ``first``: before what is queued already.
+        """
         if key in self._queued:
+            if first and key in self._waiting:
+                self._waiting.remove(key)
+                self._waiting.appendleft(key)
             return
         self._queued.add(key)
         if key not in self._running:
-            self._offer(key)
+            self._offer(key, first=first)
 
     def add_after(self, key: str, seconds: float) -> None:
         """Have ``key`` handled in ``seconds``. A key has one delay: of several the earliest.
@@ -121,6 +127,9 @@ class WorkQueue:
         del self._timers[key]
         self.add(key)
 
-    def _offer(self, key: str) -> None:
-        self._waiting.append(key)
+    def _offer(self, key: str, *, first: bool = False) -> None:
+        if first:
+            self._waiting.appendleft(key)
+        else:
+            self._waiting.append(key)
         self._some.release()

@@ -75,6 +75,18 @@ async def test_keys_are_handled_in_the_order_of_their_coming() -> None:
     assert gate.begun == ["c", "a", "b"]
 
 
+async def test_a_key_that_is_to_be_first_is_handled_before_what_waits_already_even_if_it_waits_itself() -> None:
+    queue, gate = WorkQueue(concurrency=1), Gate()
+    gate.let(4)
+    for key in "abc":
+        queue.add(key)
+    queue.add("c", first=True)
+    queue.add("d", first=True)
+    async with running(queue, gate):
+        await drained(queue)
+    assert gate.begun == ["d", "c", "a", "b"]
+
+
 async def test_a_key_that_waits_already_is_handled_once() -> None:
     queue, gate = WorkQueue(), Gate()
     gate.let(5)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mdev_api.engine.compatibility_class import class_of
 from mdev_api.engine.metadata import Verdict
 from mdev_api.engine.openings import Candidate, Plan
 from mdev_api.engine.plan import rank
@@ -102,7 +103,8 @@ def _until_ready(s: Situation) -> Decision:
         why = f"last: {before.reason}: {before.message}" if before is not None else "nothing was tried"
         return letting_go.too_late(s, why)
     decision = _prepare(s)
-    again = min(left, decision.look_again or left)
+    # An agent that comes back renews its Lease and may have nothing else to write.
+    again = min(left, decision.look_again or LOOK_AGAIN)
     return replace(decision, follow=True, look_again=max(again, 0.05))
 
 
@@ -205,6 +207,7 @@ def _ready(s: Situation, source: SourceDevice, current: Held) -> Decision:
     device = MappedDevice(
         name=source.name,
         source=source.instance,
+        device_class=class_of(source.source),
         parent=parent,
         type=type_id,
         instance=instance,
@@ -246,7 +249,9 @@ def _plan(s: Situation, source: SourceDevice) -> tuple[Plan, Found, DeviceMigrat
     found = find(s.cluster, constraints)
     plan = rank(source.source, found.openings, source.type)
     reasons = rejected(plan, found.rejections)
-    status = before.model_copy(update={"candidates": candidates(plan), "rejected": reasons})
+    device = MappedDevice(name=source.name, source=source.instance, device_class=class_of(source.source))
+    planned = {"candidates": candidates(plan), "rejected": reasons, "devices": (device,)}
+    status = before.model_copy(update=planned)
     if plan.candidates:
         best = plan.candidates[0]
         message = f"best: {best.opening.type} on node {best.opening.node}, {best.why}"

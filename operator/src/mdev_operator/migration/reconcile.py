@@ -24,7 +24,8 @@ from mdev_operator import reservations
 from mdev_operator.context import FIELD_MANAGER, Context
 from mdev_operator.migration.decide import decide
 from mdev_operator.migration.decision import Decision, Situation
-from mdev_operator.migration.status import condition_of
+from mdev_operator.migration.source import SourceDevice, read_source
+from mdev_operator.migration.status import condition_of, is_true
 from mdev_operator.reservations import Raced
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ async def reconcile(ctx: Context, namespace: str, name: str) -> None:
             raise
         ctx.following.discard(key)
         ctx.written_at.pop(key, None)
+        ctx.classes.name(key, None)
         return
     try:
         migration = DeviceMigration.model_validate(obj)
@@ -62,6 +64,7 @@ async def reconcile(ctx: Context, namespace: str, name: str) -> None:
         now=datetime.now(UTC),
     )
     decision = decide(situation)
+    _name_source(ctx, key, situation)
     # Before anything else is awaited: what is reserved must be a swap on what was decided from, or two migrations that
     # decided at once would both reserve the last device.
     seen = {reserve.node: ctx.inventory.reservations(reserve.node) for reserve in decision.reserve}
@@ -73,6 +76,16 @@ async def reconcile(ctx: Context, namespace: str, name: str) -> None:
     except Raced as raced:
         log.info("another writer was first, deciding again", migration=f"{namespace}/{name}", reason=str(raced))
         ctx.queue.add(key)
+
+
+def _name_source(ctx: Context, key: str, situation: Situation) -> None:
+    """Let the class of what is to move be in use. A source that cannot be read just now stays what it was."""
+    if is_true(situation.migration.status.conditions, "Finished"):
+        ctx.classes.name(key, None)
+        return
+    source = read_source(situation.migration, situation.cluster)
+    if isinstance(source, SourceDevice):
+        ctx.classes.name(key, source.source)
 
 
 async def _carry_out(
