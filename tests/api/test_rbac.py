@@ -28,6 +28,7 @@ from tests.api.rbac_attempts import (
     named,
 )
 from tests.controlplane.control_plane import ControlPlane
+from tests.controlplane.kubectl import KubectlError
 from tests.deployed import DEPLOY, apply_roles, kubeconfig_of, mark_ready, start_small
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
@@ -219,6 +220,8 @@ def test_a_migration_is_prepared_and_handed_over_and_nothing_is_refused_to_opera
             for agent in agents:
                 agent.start()
             device = _main_job(plane)
+        except (KubectlError, TimeoutError) as error:
+            pytest.fail(f"{error}; the operator said:\n{operator.log()[-4000:]}", pytrace=False)
         finally:
             for agent in agents:
                 agent.stop()
