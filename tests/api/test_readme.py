@@ -18,7 +18,8 @@ import pytest
 
 from tests.deployed import TOP
 from tests.readme.commands import commands_in
-from tests.readme.scene import Expected, Ran, run_all
+from tests.readme.scene import Expected, run_all
+from tests.whole_command import Ran
 
 README = commands_in((TOP / "README.md").read_text(encoding="utf-8"))
 KERNEL_SUITE = TOP / "tests" / "kernel" / "test_demo.py"

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -23,6 +22,7 @@ from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 from tests.simulated.node import SimulatedNode
 from tests.waiting import wait_until
+from tests.whole_command import Ran, run_whole
 
 PATIENCE = 180.0
 STATE = Path("/var/lib/mdev-node-agent")
@@ -40,14 +40,6 @@ class Expected:
         self.words = words
         self.within = within
         self.seen = seen
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ran:
-    """How a command ended and what it said."""
-
-    status: int
-    output: str
 
 
 def run_all(directory: Path, commands: Mapping[str, Expected], demos: Sequence[str]) -> dict[str, Ran]:
@@ -177,15 +169,4 @@ def _scene(directory: Path) -> Iterator[_Scene]:
 
 
 def _run(command: str, place: Path, environment: Mapping[str, str]) -> Ran:
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=place,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    return Ran(status=done.returncode, output=done.stdout)
+    return run_whole(command, cwd=place, timeout=PATIENCE, env=environment)
