@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ import structlog
 from pydantic import ValidationError
 
 from mdev_api.kinds.common import ApiObject
-from mdev_api.kinds.compatibility_class import CompatibilityClass
+from mdev_api.kinds.compatibility_class import LABEL_PREFIX, CompatibilityClass
 from mdev_api.kinds.device_model import DeviceModel
 from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import NodeDevices
@@ -49,10 +50,18 @@ Kind = TypeVar("Kind", bound=ApiObject)
 
 
 class Inventory:
-    """``changed(resource, name)`` is called after each change that a decision may depend on."""
+    """``changed(resource, name)`` is called after each change that a decision may depend on.
 
-    def __init__(self, client: Client, agent_namespace: str, changed: Changed) -> None:
+    ``class_labels_changed(node)`` is called instead where a Node differs in its labels of compatibility classes only.
+    The operator writes those by the thousand, and no migration need be decided again for each: one that selects nodes
+    by such a label looks again by itself.
+    """
+
+    def __init__(
+        self, client: Client, agent_namespace: str, changed: Changed, class_labels_changed: Callable[[str], None]
+    ) -> None:
         self._changed = changed
+        self._class_labels_changed = class_labels_changed
         self.models: dict[str, DeviceModel] = {}
         self.profiles: dict[str, ProfileView] = {}
         self.classes: dict[str, CompatibilityClass] = {}
@@ -121,11 +130,14 @@ class Inventory:
         self._node_reservations(node, obj, None)
 
     def _node(self, name: str, new: Object | None, old: Object | None) -> None:
-        view = _node_view(new) if new is not None else None
-        if self._nodes.get(name) == view:
+        view, before = _node_view(new) if new is not None else None, self._nodes.get(name)
+        if before == view:
             return
         _put(self._nodes, name, view)
-        self._changed(NODES, name)
+        if view is not None and before is not None and _without_classes(view) == _without_classes(before):
+            self._class_labels_changed(name)
+        else:
+            self._changed(NODES, name)
 
     def _node_devices(self, name: str, new: Object | None, old: Object | None) -> None:
         _put(self._devices, name, _parsed(NodeDevices, new))
@@ -225,6 +237,11 @@ def _node_view(node: Object) -> NodeView:
         ready=any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions),
         schedulable=not (node.get("spec") or {}).get("unschedulable", False),
     )
+
+
+def _without_classes(view: NodeView) -> NodeView:
+    others = {key: value for key, value in view.labels.items() if not key.startswith(LABEL_PREFIX)}
+    return replace(view, labels=others)
 
 
 def _slim_node(node: Object) -> Object:

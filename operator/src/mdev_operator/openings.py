@@ -1,9 +1,9 @@
 """Where could a device be had? From the cluster's state to openings for the engine, and nodes that are out of question.
 
 Capacity is what the kernel said, less what is promised: a reservation counts against its parent until its instance
-shows in NodeDevices. Types of one parent may share a pool (a serial card's 24 ports), and nobody says how; so a promised
-instance of one type takes from the others in proportion to what was free of each. That is an estimate, and need not be
-more: the create's errno is the truth, and the next candidate follows.
+shows in NodeDevices. Types of one parent may share a pool (a serial card's 24 ports), and nobody says how; so a
+promised instance of one type takes from the others in proportion to what was free of each. That is an estimate, and
+need not be more: the create's errno is the truth, and the next candidate follows.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def _context(
         for key in _keys(resource, name, inventory, following):
             queue.add(key)
 
-    inventory = Inventory(client, agent_namespace, changed)
+    inventory = Inventory(client, agent_namespace, changed, classes.labels_changed)
     return Context(
         send=guarded(client, elector),
         inventory=inventory,

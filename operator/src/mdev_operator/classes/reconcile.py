@@ -7,6 +7,7 @@ else seems to have changed, it asks for the Node live, because its cache may be 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -41,8 +42,12 @@ LOOK_AGAIN = 10.0
 STATUS_INTERVAL = 10.0
 """Seconds between two status writes of one class."""
 
-WRITES_PER_SECOND = 100.0
-"""Label writes in the long run; a bare PATCH of a Node costs the API server some 4 ms."""
+WRITES_PER_SECOND = 200.0
+"""Label writes in the long run: about what an API server on two cores takes of bare PATCHes, so it is no use asking for
+more, and others are to be served too."""
+
+NODES_AT_ONCE = 500
+"""Nodes whose labels are worked out in one go, some 15 ms, before others get their turn."""
 
 
 def handler(ctx: Context) -> Callable[[str], Awaitable[None]]:
@@ -57,7 +62,7 @@ def handler(ctx: Context) -> Callable[[str], Awaitable[None]]:
         elif kind == "class":
             await _write_class(ctx, name)
         else:
-            _look_at_all(ctx)
+            await _look_at_all(ctx)
 
     return handle
 
@@ -103,17 +108,22 @@ def _take_in(ctx: Context) -> None:
     ctx.classes.take_in(ctx.inventory.cluster(), ctx.inventory.classes, datetime.now(UTC))
 
 
-def _look_at_all(ctx: Context) -> None:
+async def _look_at_all(ctx: Context) -> None:
     state = ctx.classes
     state.queue.add_after(ALL, LOOK_AGAIN)
     state.note_time(ctx.inventory.cluster())
     _take_in(ctx)
     for name in [*state.places, *(ctx.inventory.classes.keys() - state.places.keys())]:
         state.queue.add(key_of_class(name), first=name not in ctx.inventory.classes)
-    for node in ctx.inventory.cluster().nodes:
+    if not state.relabel:
+        return
+    state.relabel = False
+    for number, node in enumerate(list(ctx.inventory.cluster().nodes)):
         told = state.told.get(node)
         if told is None or told.labels != state.labels(node):
             state.queue.add(key_of_node(node))
+        if number % NODES_AT_ONCE == NODES_AT_ONCE - 1:
+            await asyncio.sleep(0)
 
 
 async def _write_class(ctx: Context, name: str) -> None:

@@ -43,7 +43,8 @@ def key_of_class(name: str) -> str:
 class ClassState:
     """``queue`` has keys of this module only, and its own workers: labels of thousands of nodes hold nothing else up.
 
-    ``places``: the order of the classes that count. ``told``: node labels as last written or found right.
+    ``places``: the order of the classes that count. ``told``: node labels as last written or found right. ``relabel``:
+    something changed that may change the labels of any node.
     """
 
     queue: WorkQueue = field(default_factory=lambda: WorkQueue(concurrency=4))
@@ -52,6 +53,7 @@ class ClassState:
     places: dict[str, int] = field(default_factory=dict)
     told: dict[str, Told] = field(default_factory=dict)
     written_at: dict[str, float] = field(default_factory=dict)
+    relabel: bool = True
     _readings: ClassReadings = field(default_factory=ClassReadings)
     _named: dict[str, CompatibilityClass] = field(default_factory=dict)
     _running: dict[str, Mapping[str, CompatibilityClass]] = field(default_factory=dict)
@@ -77,6 +79,10 @@ class ClassState:
             # A node's own news comes before what follows from others' (a new class, which all nodes are to carry).
             self.queue.add(key_of_node(name), first=resource != NODES)
 
+    def labels_changed(self, node: str) -> None:
+        """Note that a node's labels of classes changed: by our own write, or by somebody else's."""
+        self.queue.add(key_of_node(node))
+
     def name(self, migration: str, source: Source | None) -> None:
         """What an unfinished migration wants to move; None: it ended. ``migration`` is any key of its own."""
         found = compatibility_class(source) if source is not None else None
@@ -92,6 +98,7 @@ class ClassState:
     def take_in(self, cluster: Cluster, objects: Mapping[str, ClassObject], now: datetime) -> None:
         """Bring everything up to date. Has :data:`ALL` handled if another class counts now."""
         profiles, self._changed_profiles = self._changed_profiles, set()
+        self.relabel = self.relabel or bool(profiles)
         for profile in profiles:
             view = cluster.profiles.get(profile)
             self.index.put_profile(profile, view.metadata if view is not None else None)
@@ -104,14 +111,17 @@ class ClassState:
         self._order_changed = False
         before = self.places
         self._order(objects, now)
-        if self.places.keys() != before.keys():
+        if self.places != before:
+            self.relabel = True
             self.queue.add(ALL, first=True)
 
     def note_time(self, cluster: Cluster) -> None:
         """Note what time alone changes: agents fall silent, and classes were not in use for long enough."""
         self._order_changed = True
         silent = {node for node in cluster.devices if cluster.silent(node) is not None}
-        self._changed_nodes |= silent ^ self._silent
+        for node in silent ^ self._silent:
+            self._changed_nodes.add(node)
+            self.queue.add(key_of_node(node))
         self._silent = silent
 
     def labels(self, node: str) -> frozenset[str]:
