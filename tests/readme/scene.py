@@ -24,7 +24,8 @@ from tests.simulated.node import SimulatedNode
 from tests.waiting import wait_until
 from tests.whole_command import Ran, run_whole
 
-PATIENCE = 180.0
+PATIENCE = 300.0
+"""Seconds for one command: pip and the demos take less than 60 on a quiet machine, not where much else runs."""
 STATE = Path("/var/lib/mdev-node-agent")
 PLAYED = "node-a"
 
