@@ -49,8 +49,11 @@ def _removed(entry: Entry, state: State) -> str | None:
 async def collect(ctx: Context, node: str) -> None:
     """Remove the entries of this node that have ended."""
     seen = ctx.inventory.reservations(node)
-    ended = answered(seen, ctx.inventory.cluster().devices.get(node)) if seen is not None else []
-    if seen is None or not ended:
+    if seen is None or not seen.spec.reservations:
+        return
+    ctx.queue.add_after(f"owners/{node}", OWNERS_INTERVAL * random.uniform(0.8, 1.2))
+    ended = answered(seen, ctx.inventory.cluster().devices.get(node))
+    if not ended:
         return
     try:
         ctx.inventory.wrote(await reservations.remove(ctx.send, seen, ctx.fence(), ended), node)

@@ -44,6 +44,8 @@ from mdev_operator.workqueue import WorkQueue
 log = structlog.get_logger(__name__)
 
 LEASE_NAME = "mdev-operator"
+END_SECONDS = 1.0
+"""For a cancelled task to end. Only kopf's takes longer, and it never writes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,9 +81,11 @@ async def run(settings: OperatorSettings) -> int:
             retry_period=settings.retry_period,
         )
         async with elector:
-            if not await _unless(stop, elector.acquire()):
-                return 0
-            return await _lead(settings, credentials, client, elector, stop)
+            led = await _unless(stop, elector.acquire())
+            code = await _lead(settings, credentials, client, elector, stop) if led else 0
+        # The Lease is given back. kopf, if told to end while it starts, goes on asking for many seconds.
+        _stop_hard(1.0, code)
+        return code
 
 
 async def _lead(
@@ -107,7 +111,7 @@ async def _lead(
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = [task for task in tasks if task.done()]
         if not stop.is_set():
-            _stop_hard(settings.lease_duration - settings.renew_deadline)
+            _stop_hard(settings.lease_duration - settings.renew_deadline, 1)
             log.error("ending: this process must not act any more", because=[t.get_name() for t in ended])
     for task in ended:
         if not task.cancelled():
@@ -160,7 +164,7 @@ def _keys(resource: Resource, name: str, inventory: Inventory, following: set[st
         seen = inventory.reservations(name)
         entries = seen.spec.reservations if seen is not None else ()
         owners = {e.owner for e in entries if e.owner.kind == "DeviceMigration"}
-        return {f"collect/{name}", f"owners/{name}", *(key_for(o.namespace, o.name) for o in owners)}
+        return {f"collect/{name}", *(key_for(o.namespace, o.name) for o in owners)}
     if resource == DEVICE_MODELS:
         return {f"model/{n}" for n in (name, *inventory.models)} | {f"profile/{n}" for n in inventory.profiles}
     if resource == DEVICE_PROFILES:
@@ -220,13 +224,13 @@ async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: Wor
 
 @contextlib.asynccontextmanager
 async def _task(work: Coroutine[Any, Any, Any], name: str) -> Any:
-    """A task that is cancelled, and waited for, when the block ends."""
+    """A task that is cancelled, and waited for as long as is decent, when the block ends."""
     task = asyncio.create_task(work, name=name)
     try:
         yield task
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        await asyncio.wait([task], timeout=END_SECONDS)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
@@ -239,8 +243,8 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
         return True
 
 
-def _stop_hard(seconds: float) -> None:
-    """Whatever still hangs when another leader may begin is ended with the process."""
-    timer = threading.Timer(max(seconds, 0.5), os._exit, args=[1])
+def _stop_hard(seconds: float, code: int) -> None:
+    """Whatever still hangs after this time is ended with the process."""
+    timer = threading.Timer(max(seconds, 0.5), os._exit, args=[code])
     timer.daemon = True
     timer.start()

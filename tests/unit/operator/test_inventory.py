@@ -16,7 +16,7 @@ def stored(generation: int, *answers: str) -> dict[str, Any]:
 
 
 def inventory(told: list[tuple[Resource, str]]) -> Inventory:
-    return Inventory(cast(Client, None), "agents", lambda resource, name: told.append((resource, name)))
+    return Inventory(cast(Client, None), "agents", lambda resource, name: told.append((resource, name)), lambda _: None)
 
 
 def test_a_slow_answer_to_our_own_write_does_not_undo_what_the_watch_brought_meanwhile() -> None:

@@ -29,7 +29,7 @@ from mdev_operator.migration.status import (
     shorten,
     since,
 )
-from mdev_operator.openings import Constraints, Found, Place, find
+from mdev_operator.openings import MOST_RESERVATIONS, Constraints, Found, Place, find
 
 LOOK_AGAIN = 30.0
 """Seconds after which silence alone may change a decision."""
@@ -135,6 +135,9 @@ def _next_attempt(s: Situation, source: SourceDevice) -> Decision:
     if _old_pin_stands(s, source):
         message = f"waiting for node {source.node} to end the reservation of an earlier attempt"
         return Decision(status=s.with_condition(status, "Ready", False, "Preparing", message), look_again=LOOK_AGAIN)
+    if _no_room_for_pin(s, source):
+        message = f"node {source.node} has {MOST_RESERVATIONS} reservations, the most that one node takes: cannot pin"
+        return Decision(status=s.with_condition(status, "Ready", False, "SourceBusy", message), look_again=LOOK_AGAIN)
     best = plan.candidates[0]
     number = entries.next_number((a.number for a in status.attempts), s.held)
     message = f"attempt {number}: reserving {best.opening.type} on node {best.opening.node}"
@@ -291,6 +294,12 @@ def _old_pin_stands(s: Situation, source: SourceDevice) -> bool:
     reservations = s.cluster.reservations.get(source.node)
     entry_id = f"{s.migration.metadata.uid}-source-0"
     return bool(s.sources) or (reservations is not None and reservations.answer(entry_id) is not None)
+
+
+def _no_room_for_pin(s: Situation, source: SourceDevice) -> bool:
+    if source.node is None or any(h.entry.intent is Intent.HOLD for h in s.sources):
+        return False
+    return len(s.cluster.held_on(source.node)) >= MOST_RESERVATIONS
 
 
 def _with_attempt(status: DeviceMigrationStatus, held: Held, state: State, why: str) -> DeviceMigrationStatus:
