@@ -67,7 +67,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(CLASSES, STEPS)
 def test_after_any_changes_the_index_says_what_judging_everything_anew_would(
     several: list[Source], steps: list[tuple[str, object, object]]
@@ -185,9 +185,28 @@ def test_named_classes_come_first_then_running_ones_then_those_used_last() -> No
 
 
 def test_a_class_that_comes_into_use_does_not_displace_one_that_was_longer_in_use() -> None:
-    usages = {"new": Usage(running=True, since=NOW), "old": Usage(running=True, since=ago(days=9))}
+    usages = {
+        "just seen": Usage(running=True),
+        "new": Usage(running=True, since=NOW),
+        "old": Usage(running=True, since=ago(days=9)),
+    }
 
-    assert in_order(usages) == ["old", "new"]
+    assert in_order(usages) == ["old", "new", "just seen"]
+
+
+def test_more_classes_than_may_count_do_not_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdev_operator.classes.choice.MOST_CLASSES", 1)
+    four, eight = gpu_class(4096), gpu_class(8192)
+    objects = {four.name: recorded(four, in_use=True, age=timedelta(days=1))}
+    both = [
+        instance("gfx-varGB", values={"memory": "4096"}, inUse="Yes"),
+        instance("gfx-varGB", "other", values={"memory": "8192"}, inUse="Yes"),
+    ]
+
+    state = state_of(cluster(node_devices("a", {}, both)), **objects)
+
+    assert state.usages.keys() == {four.name, eight.name}
+    assert list(state.places) == list(state.index.classes) == [four.name]
 
 
 def test_a_node_carries_at_most_64_labels_of_the_classes_that_come_first() -> None:

@@ -6,6 +6,7 @@ use last. At most :data:`MOST_LABELS` of what a node accepts become labels, in t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -53,7 +54,8 @@ def in_order(usages: Mapping[str, Usage]) -> list[str]:
 
     def place(name: str) -> tuple[bool, bool, float, str]:
         usage = usages[name]
-        moment = usage.since.timestamp() if usage.since is not None else 0.0
+        # Not recorded yet means that it happened just now.
+        moment = usage.since.timestamp() if usage.since is not None else math.inf
         # Of those in use the oldest first, so that a new one does not take the place of one that VMs rely on.
         return (not usage.named, not usage.running, moment if usage.in_use else -moment, name)
 
