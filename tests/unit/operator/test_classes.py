@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdev_api.engine.compatibility_class import CompatibilityClass, compatibility_class, representative
-from mdev_api.engine.metadata import Metadata, Source, Verdict
+from mdev_api.engine.metadata import Allowed, Metadata, Parameter, Source, SourceParameter, ValueType, Verdict
 from mdev_api.engine.verdict import compare
 from mdev_api.kinds.compatibility_class import CompatibilityClass as ClassObject
 from mdev_api.kinds.compatibility_class import label_of
@@ -34,7 +35,6 @@ from mdev_operator.classes.reconcile import status_of
 from mdev_operator.classes.sight import ClassReadings, Row, look
 from mdev_operator.classes.state import ClassState, definition_of
 from mdev_operator.cluster import Cluster
-from tests.unit.engine.strategies import metadata, sources
 from tests.unit.operator.world import NOW, PROFILES, cluster, instance, node_devices, profile_name, stamp
 
 A, B = "class.mdev-operator.io/a", "class.mdev-operator.io/b"
@@ -51,54 +51,63 @@ def gpu_class(memory: int, type_id: str = "gfx-varGB") -> CompatibilityClass:
     return found
 
 
-NODES = st.dictionaries(
-    st.sampled_from(["n1", "n2", "n3"]),
-    st.lists(
-        st.dictionaries(st.sampled_from(["p1", "p2", "p3"]), st.integers(0, 3)).map(lambda d: tuple(sorted(d.items()))),
-        max_size=3,
-    ),
+PROFILE_NAMES, NODE_NAMES, MEMORIES = ("p1", "p2", "p3"), ("n1", "n2", "n3"), ("1", "2", "3")
+
+
+def memory_class(value: str) -> CompatibilityClass:
+    """A class of devices with one parameter."""
+    memory = SourceParameter(name="memory", type=ValueType.INT, value=value)
+    found = compatibility_class(Source(model="m", parameters=(memory,)))
+    assert found is not None
+    return found
+
+
+def accepting(values: frozenset[str]) -> Metadata:
+    """An offer that takes these values."""
+    memory = Parameter(name="memory", type=ValueType.INT, init=min(values), allowed=Allowed(texts=values))
+    return Metadata(model="m", parameters=(memory,))
+
+
+ROW = st.dictionaries(st.sampled_from(PROFILE_NAMES), st.integers(0, 3), min_size=1).map(
+    lambda free: tuple(sorted(free.items()))
 )
-CLASSES = st.lists(sources(faults=False), min_size=1, max_size=4)
-STEPS = st.lists(
-    st.tuples(st.just("profile"), st.sampled_from(["p1", "p2", "p3"]), st.none() | metadata())
-    | st.tuples(st.just("node"), st.sampled_from(["n1", "n2", "n3"]), NODES)
-    | st.tuples(st.just("class"), st.integers(0, 3), st.booleans()),
-    max_size=12,
+OFFER = st.frozensets(st.sampled_from(MEMORIES), min_size=1).map(accepting)
+STEP = (
+    st.tuples(st.just("profile"), st.sampled_from(PROFILE_NAMES), st.none() | OFFER)
+    | st.tuples(st.just("node"), st.sampled_from(NODE_NAMES), st.lists(ROW, max_size=3))
+    | st.tuples(st.just("class"), st.sampled_from(MEMORIES), st.booleans())
 )
 
 
-@settings(deadline=None, max_examples=50)
-@given(CLASSES, STEPS)
+@settings(deadline=None)
+@given(st.lists(STEP, min_size=6, max_size=25))
 def test_after_any_changes_the_index_says_what_judging_everything_anew_would(
-    several: list[Source], steps: list[tuple[str, object, object]]
+    steps: list[tuple[str, str, Any]],
 ) -> None:
-    index, profiles, nodes, classes = ClassIndex(), {}, {}, {}
+    index = ClassIndex()
+    profiles: dict[str, Metadata | None] = {}
+    nodes: dict[str, list[Row]] = {}
+    classes: dict[str, CompatibilityClass] = {}
     for kind, which, what in steps:
         if kind == "profile":
-            assert isinstance(which, str) and (what is None or isinstance(what, Metadata))
             index.put_profile(which, what)
             profiles[which] = what
         elif kind == "node":
-            assert isinstance(which, str) and isinstance(what, dict)
-            nodes[which] = [row for row in what.get(which, ()) if row]
-            index.put_node(which, nodes[which])
+            index.put_node(which, what)
+            nodes[which] = what
+        elif what:
+            index.add_class(memory_class(which))
+            classes[memory_class(which).name] = memory_class(which)
         else:
-            assert isinstance(which, int)
-            found = compatibility_class(several[which % len(several)])
-            assert found is not None
-            if what:
-                index.add_class(found)
-                classes[found.name] = found
-            else:
-                index.remove_class(found.name)
-                classes.pop(found.name, None)
+            index.remove_class(memory_class(which).name)
+            classes.pop(memory_class(which).name, None)
 
     for name, wanted in classes.items():
-        accepting = {p for p, m in profiles.items() if m is not None and fits(representative(wanted), m)}
-        room = {n: r for n, rows in nodes.items() if (r := room_on(rows, accepting)) is not None}
-        assert {n for n in nodes if name in index.accepted(n)} == room.keys()
+        good = {p for p, m in profiles.items() if m is not None and fits(representative(wanted), m)}
+        room = {n: r for n, rows in nodes.items() if (r := room_on(rows, good)) is not None}
+        assert {n: index.accepted(n)[name] for n in nodes if name in index.accepted(n)} == room
         assert index.totals(name) == Totals(nodes=len(room), available=sum(room.values()))
-        assert index.profiles_of(name) == sorted(accepting)
+        assert index.profiles_of(name) == sorted(good)
     for node in nodes:
         assert index.accepted(node).keys() <= classes.keys()
 
@@ -107,10 +116,24 @@ def fits(source: Source, offer: Metadata) -> bool:
     return compare(source, offer).verdict is Verdict.COMPATIBLE
 
 
-def room_on(rows: list[Row], accepting: set[str]) -> int | None:
+def room_on(rows: list[Row], good: set[str]) -> int | None:
     """The room of a node: of each pool the best of what is accepted; None: nothing is accepted."""
-    of_rows = [[free for profile, free in row if profile in accepting] for row in rows]
+    of_rows = [[free for profile, free in row if profile in good] for row in rows]
     return sum(max(frees) for frees in of_rows if frees) if any(of_rows) else None
+
+
+@pytest.mark.parametrize("class_first", [True, False])
+def test_of_a_parent_only_the_type_with_most_room_counts(class_first: bool) -> None:
+    index = ClassIndex()
+    for name in ("p1", "p2"):
+        index.put_profile(name, accepting(frozenset({"1"})))
+    if class_first:
+        index.add_class(memory_class("1"))
+    index.put_node("n", [(("p1", 2), ("p2", 3)), (("p1", 1),)])
+    if not class_first:
+        index.add_class(memory_class("1"))
+
+    assert index.totals(memory_class("1").name) == Totals(nodes=1, available=4)
 
 
 def test_a_verdict_is_asked_once_for_each_class_and_profile_however_many_nodes_there_are() -> None:
@@ -359,6 +382,17 @@ def test_a_profile_that_comes_to_mean_something_else_changes_labels_and_classes(
     state.take_in(replace(WHERE, profiles=unread), {}, NOW)
 
     assert state.labels("b") == frozenset()
+
+
+def test_a_running_source_gets_its_class_when_its_profile_is_read_later_than_the_node_was_seen() -> None:
+    state = state_of(replace(WHERE, profiles={}))
+    assert state.usages == {}
+
+    for name in PROFILES:
+        state.changed(DEVICE_PROFILES, name)
+    state.take_in(WHERE, {}, NOW)
+
+    assert state.usages[gpu_class(8192).name].running
 
 
 def test_a_node_that_publishes_no_devices_any_more_loses_its_labels() -> None:
