@@ -37,6 +37,7 @@ class WorkQueue:
         self._waiting: deque[str] = deque()
         self._queued: set[str] = set()
         self._running: set[str] = set()
+        self._first_again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._some = asyncio.Semaphore(0)
@@ -46,6 +47,8 @@ class WorkQueue:
 
         ``first``: before what is queued already.
         """
+        if first and key in self._running:
+            self._first_again.add(key)
         if key in self._queued:
             if first and key in self._waiting:
                 self._waiting.remove(key)
@@ -104,8 +107,10 @@ class WorkQueue:
                 self._backoffs.pop(key, None)
             finally:
                 self._running.discard(key)
+                first = key in self._first_again
+                self._first_again.discard(key)
                 if key in self._queued:
-                    self._offer(key)
+                    self._offer(key, first=first)
 
     def _retry(self, key: str, error: BaseException) -> None:
         backoff = self._backoffs.setdefault(key, self._new_backoff())
