@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -29,7 +28,6 @@ from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 from tests.memkernel.mdpy import Mdpy
 from tests.simulated.cluster import (
-    PATIENCE,
     Object,
     SimulatedCluster,
     condition,
@@ -40,7 +38,7 @@ from tests.simulated.cluster import (
     rejections,
 )
 from tests.simulated.operator_process import OperatorProcess
-from tests.waiting import eventually
+from tests.simulated.writes import settled_writes, written
 
 SPACE = "test-operator"
 
@@ -375,39 +373,6 @@ async def test_where_nothing_changes_nothing_is_written(cluster: SimulatedCluste
     assert number > 3
 
     assert await settled_writes(control_plane) - before == Counter()
-
-
-async def settled_writes(plane: ControlPlane) -> Counter[str]:
-    """The writes that the API server was sent for our kinds, when there came no more for a second."""
-    last = await asyncio.to_thread(written, plane)
-    since = asyncio.get_running_loop().time()
-
-    async def look() -> bool:
-        nonlocal last, since
-        now, count = asyncio.get_running_loop().time(), await asyncio.to_thread(written, plane)
-        if count != last:
-            last, since = count, now
-        return now - since >= 1.0
-
-    await eventually(look, timeout=PATIENCE, what="no more writes for a second")
-    return last
-
-
-def written(plane: ControlPlane) -> Counter[str]:
-    """Writes that the API server has answered so far for the kinds of our group, also those that changed nothing.
-
-    But for CompatibilityClasses: their counts are written up to ten seconds after what they count.
-    """
-    counted: Counter[str] = Counter()
-    for line in plane.kubectl("get", "--raw", "/metrics").stdout.splitlines():
-        if not line.startswith("apiserver_request_total{") or 'group="mdev-operator.io"' not in line:
-            continue
-        labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
-        writes = labels["verb"] in ("POST", "PUT", "PATCH", "APPLY", "DELETE")
-        if writes and labels["resource"] != "compatibilityclasses":
-            what = f"{labels['verb']} {labels['resource']} {labels['subresource']} {labels['code']}"
-            counted[what] += int(float(line.rpartition(" ")[2]))
-    return counted
 
 
 async def _devices_without_agent(
