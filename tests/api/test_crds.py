@@ -246,7 +246,8 @@ MALFORMED = {
 
 @pytest.mark.parametrize(("said", "spec"), MALFORMED.items(), ids=MALFORMED)
 def test_a_malformed_migration_is_refused_with_its_field(control_plane: ControlPlane, said: str, spec: str) -> None:
-    text = f"{{apiVersion: mdev-operator.io/v1alpha1, kind: DeviceMigration, metadata: {{name: bad}}, spec: {spec}}}"
+    # Block style: not every kubectl takes YAML that begins with a brace for YAML.
+    text = f"apiVersion: mdev-operator.io/v1alpha1\nkind: DeviceMigration\nmetadata: {{name: bad}}\nspec: {spec}\n"
 
     done = control_plane.kubectl("apply", "-f", "-", input=text, check=False)
 
