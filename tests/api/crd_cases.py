@@ -35,7 +35,16 @@ class Case:
 
 def random_profile_name() -> str:
     """A name that DeviceProfiles may have."""
-    return "p-" + "".join(random.choices("abcdefghijklmnopqrstuvwxyz234567", k=26))
+    return f"p-{_random_hash()}"
+
+
+def random_class_name() -> str:
+    """A name that CompatibilityClasses may have."""
+    return f"c-{_random_hash()}"
+
+
+def _random_hash() -> str:
+    return "".join(random.choices("abcdefghijklmnopqrstuvwxyz234567", k=26))
 
 
 def migration(**spec: Any) -> Object:
@@ -347,4 +356,16 @@ NODE_RESERVATIONS = [
     ),
 ]
 
-CASES = [*MIGRATIONS, *MODELS, *PROFILES, *NODE_DEVICES, *NODE_RESERVATIONS]
+_CLASS_RULE = "metadata.name is c- and a content hash: the operator creates CompatibilityClasses, people do not"
+
+CLASSES = [
+    Case(
+        file="compatibilityclasses.yaml",
+        path="",
+        rule=_CLASS_RULE,
+        accepted=Try(after={"metadata": {"name": random_class_name()}}),
+        refused=Try(after={"metadata": {"name": "my-class"}}),
+    ),
+]
+
+CASES = [*MIGRATIONS, *MODELS, *PROFILES, *NODE_DEVICES, *NODE_RESERVATIONS, *CLASSES]

@@ -16,6 +16,7 @@ from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import create, delete, get, json_patch, replace
 from mdev_api.kube.resources import (
+    COMPATIBILITY_CLASSES,
     DEVICE_MIGRATIONS,
     DEVICE_MODELS,
     DEVICE_PROFILES,
@@ -30,7 +31,14 @@ ROOT = Path(__file__).resolve().parents[2]
 CRDS = ROOT / "crds"
 RESOURCES = {
     f"{resource.plural}.yaml": resource
-    for resource in (DEVICE_MIGRATIONS, DEVICE_MODELS, DEVICE_PROFILES, NODE_DEVICES, NODE_RESERVATIONS)
+    for resource in (
+        COMPATIBILITY_CLASSES,
+        DEVICE_MIGRATIONS,
+        DEVICE_MODELS,
+        DEVICE_PROFILES,
+        NODE_DEVICES,
+        NODE_RESERVATIONS,
+    )
 }
 IDS = [f"{case.file.removesuffix('.yaml')}: {case.rule}" for case in CASES]
 
@@ -238,7 +246,8 @@ MALFORMED = {
 
 @pytest.mark.parametrize(("said", "spec"), MALFORMED.items(), ids=MALFORMED)
 def test_a_malformed_migration_is_refused_with_its_field(control_plane: ControlPlane, said: str, spec: str) -> None:
-    text = f"{{apiVersion: mdev-operator.io/v1alpha1, kind: DeviceMigration, metadata: {{name: bad}}, spec: {spec}}}"
+    # Block style: not every kubectl takes YAML that begins with a brace for YAML.
+    text = f"apiVersion: mdev-operator.io/v1alpha1\nkind: DeviceMigration\nmetadata: {{name: bad}}\nspec: {spec}\n"
 
     done = control_plane.kubectl("apply", "-f", "-", input=text, check=False)
 

@@ -6,7 +6,9 @@ import random
 
 import structlog
 
-from mdev_api.kinds.node_reservations import FINAL_STATES, Intent, NodeReservations, Owner, Role
+from mdev_api.hashing import instance_uuid
+from mdev_api.kinds.node_devices import NodeDevices
+from mdev_api.kinds.node_reservations import FINAL_STATES, Entry, Intent, NodeReservations, Owner, Role, State
 from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import get
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
@@ -20,21 +22,38 @@ OWNERS_INTERVAL = 60.0
 """Seconds between two looks whether the owners of a node's entries still exist."""
 
 
-def answered(seen: NodeReservations) -> list[str]:
-    """Ids of entries that were told to end and have ended."""
+def answered(seen: NodeReservations, devices: NodeDevices | None) -> list[str]:
+    """Ids of entries that were told to end and have ended, and whose removed device is gone from NodeDevices too.
+
+    An agent answers at once and publishes a moment later; without the entry its device would look idle meanwhile, and
+    would be reserved for somebody else.
+    """
+    shown = {i.id for i in devices.status.instances if i.managed} if devices is not None and devices.status else set()
     ended = []
     for entry in seen.spec.reservations:
         answer = seen.answer(entry.id)
-        if entry.intent is not Intent.HOLD and answer is not None and answer.state in FINAL_STATES:
+        if entry.intent is Intent.HOLD or answer is None or answer.state not in FINAL_STATES:
+            continue
+        if _removed(entry, answer.state) not in shown:
             ended.append(entry.id)
     return ended
+
+
+def _removed(entry: Entry, state: State) -> str | None:
+    """The instance that this end took away, if it was one that did."""
+    if state is State.REMOVED:
+        return entry.device.instance
+    return instance_uuid(entry.id) if state is State.UNDONE and entry.device.create is not None else None
 
 
 async def collect(ctx: Context, node: str) -> None:
     """Remove the entries of this node that have ended."""
     seen = ctx.inventory.reservations(node)
-    ended = answered(seen) if seen is not None else []
-    if seen is None or not ended:
+    if seen is None or not seen.spec.reservations:
+        return
+    ctx.queue.add_after(f"owners/{node}", OWNERS_INTERVAL * random.uniform(0.8, 1.2))
+    ended = answered(seen, ctx.inventory.cluster().devices.get(node))
+    if not ended:
         return
     try:
         ctx.inventory.wrote(await reservations.remove(ctx.send, seen, ctx.fence(), ended), node)

@@ -8,6 +8,7 @@ from typing import Any
 
 from mdev_api.kube.client import Client
 from mdev_api.kube.requests import Request
+from mdev_operator.classes.state import ClassState
 from mdev_operator.elector import Elector, LeadershipLost
 from mdev_operator.inventory import Inventory
 from mdev_operator.reservations import Send
@@ -26,6 +27,7 @@ class Context:
     fence: Callable[[], int]
     following: set[str] = field(default_factory=set)
     written_at: dict[str, float] = field(default_factory=dict)
+    classes: ClassState = field(default_factory=ClassState)
 
 
 def guarded(client: Client, elector: Elector) -> Send:

@@ -36,16 +36,19 @@ def seen(lease: dict[str, Any], before: LeaseSeen | None, now: float) -> LeaseSe
 
 
 def silence(node: str, lease: LeaseSeen | None, *, now: float, wall: datetime) -> str | None:
-    """Why the agent of ``node`` counts as silent, or None. ``now`` monotonic, ``wall`` the time of day."""
+    """Why the agent of ``node`` counts as silent, or None. ``now`` monotonic, ``wall`` the time of day.
+
+    The sentence goes into the status of objects, so it stays the same while the agent stays silent.
+    """
     if lease is None:
         return f"the agent of node {node} has no Lease: it does not run, or never reached the API server"
     unchanged = now - lease.since
     if unchanged >= SILENT_AFTER:
-        return f"the agent of node {node} has not renewed its Lease for {unchanged:.0f} s"
+        return f"the agent of node {node} has not renewed its Lease for more than {SILENT_AFTER:.0f} s"
     try:
         age = (wall - times.parse(lease.renew_time)).total_seconds()
     except ValueError:
         return f"the Lease of node {node}'s agent has no readable renewTime: {lease.renew_time!r}"
     if age > RENEWED_BEFORE:
-        return f"the agent of node {node} last renewed its Lease {age:.0f} s ago"
+        return f"the agent of node {node} last renewed its Lease at {lease.renew_time}"
     return None

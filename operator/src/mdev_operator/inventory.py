@@ -1,7 +1,8 @@
 """The cluster in memory: reflectors keep it, each object is parsed and read once when it changes.
 
 Our own writes are taken in at once (:meth:`Inventory.wrote`), so that the next decision does not see the world from
-before them; whichever of both has the higher generation is the newer.
+before them. Of what was written and what is watched the higher generation is the newer; at the same generation only the
+watch is believed, because generations do not count the agents' writes of status.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -17,6 +19,7 @@ import structlog
 from pydantic import ValidationError
 
 from mdev_api.kinds.common import ApiObject
+from mdev_api.kinds.compatibility_class import LABEL_PREFIX, CompatibilityClass
 from mdev_api.kinds.device_model import DeviceModel
 from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import NodeDevices
@@ -24,6 +27,7 @@ from mdev_api.kinds.node_reservations import NodeReservations
 from mdev_api.kube.client import Client
 from mdev_api.kube.reflector import Reflector
 from mdev_api.kube.resources import (
+    COMPATIBILITY_CLASSES,
     DEVICE_MODELS,
     DEVICE_PROFILES,
     LEASES,
@@ -52,15 +56,26 @@ Kind = TypeVar("Kind", bound=ApiObject)
 class Inventory:
     """``changed(resource, name)`` is called after each change that a decision may depend on.
 
-    ``look_interval``: seconds between two looks whether the cluster has KubeVirt by now.
+    ``class_labels_changed(node)`` is called instead where a Node differs in its labels of compatibility classes only.
+    The operator writes those by the thousand, and no migration need be decided again for each: one that selects nodes
+    by such a label looks again by itself. ``look_interval``: seconds between two looks whether the cluster has KubeVirt
+    by now.
     """
 
     def __init__(
-        self, client: Client, agent_namespace: str, changed: Changed, *, look_interval: float = LOOK_INTERVAL
+        self,
+        client: Client,
+        agent_namespace: str,
+        changed: Changed,
+        class_labels_changed: Callable[[str], None],
+        *,
+        look_interval: float = LOOK_INTERVAL,
     ) -> None:
         self._changed = changed
+        self._class_labels_changed = class_labels_changed
         self.models: dict[str, DeviceModel] = {}
         self.profiles: dict[str, ProfileView] = {}
+        self.classes: dict[str, CompatibilityClass] = {}
         self._nodes: dict[str, NodeView] = {}
         self._devices: dict[str, NodeDevices] = {}
         self._reservations: dict[str, NodeReservations] = {}
@@ -83,6 +98,7 @@ class Inventory:
             Reflector(client, DEVICE_MODELS, self._model),
             Reflector(client, DEVICE_PROFILES, self._profile),
             Reflector(client, NODE_RESERVATIONS, self._node_reservations),
+            Reflector(client, COMPATIBILITY_CLASSES, self._class),
             Reflector(client, LEASES, self._lease, namespace=agent_namespace),
         )
 
@@ -128,14 +144,23 @@ class Inventory:
 
     def wrote(self, obj: Object | None, node: str) -> None:
         """Take in what the API server answered to our own write of NodeReservations, or None: it is gone."""
+        before = self._reservations.get(node)
+        if obj is not None and before is not None:
+            uid, generation = obj["metadata"]["uid"], int(obj["metadata"]["generation"])
+            if uid == before.metadata.uid and generation <= before.metadata.generation:
+                # The watch was faster, and may know an answer of the agent by now that this one lacks.
+                return
         self._node_reservations(node, obj, None)
 
     def _node(self, name: str, new: Object | None, old: Object | None) -> None:
-        view = _node_view(new) if new is not None else None
-        if self._nodes.get(name) == view:
+        view, before = _node_view(new) if new is not None else None, self._nodes.get(name)
+        if before == view:
             return
         _put(self._nodes, name, view)
-        self._changed(NODES, name)
+        if view is not None and before is not None and _without_classes(view) == _without_classes(before):
+            self._class_labels_changed(name)
+        else:
+            self._changed(NODES, name)
 
     def _node_devices(self, name: str, new: Object | None, old: Object | None) -> None:
         _put(self._devices, name, _parsed(NodeDevices, new))
@@ -159,6 +184,10 @@ class Inventory:
         _put(self.profiles, name, view)
         self._changed(DEVICE_PROFILES, name)
 
+    def _class(self, name: str, new: Object | None, old: Object | None) -> None:
+        _put(self.classes, name, _parsed(CompatibilityClass, new))
+        self._changed(COMPATIBILITY_CLASSES, name)
+
     def _node_reservations(self, name: str, new: Object | None, old: Object | None) -> None:
         reservations = _parsed(NodeReservations, new)
         before = self._reservations.get(name)
@@ -175,9 +204,11 @@ class Inventory:
                 if not self._nodes_of_owner[uid]:
                     del self._nodes_of_owner[uid]
         self._changed(NODE_RESERVATIONS, name)
-        if before is not None and reservations is not None and before.spec == reservations.spec:
+        same = before is not None and reservations is not None and before.spec == reservations.spec
+        if same and _answered(before) <= _answered(reservations):
             return
-        # Who waits for room on this node may get it, or lose it, by what was reserved or let go.
+        # Who waits for room on this node may get it, or lose it, by what was reserved or let go; and who waits to pin a
+        # source again waits for the agent to forget its last answer.
         self._changed(NODE_DEVICES, name)
 
     def _kubevirt_cr(self, key: str, new: Object | None, old: Object | None) -> None:
@@ -201,14 +232,20 @@ class Inventory:
 
     def _lease(self, key: str, new: Object | None, old: Object | None) -> None:
         _, node = split_key(key)
+        was_silent = self.cluster().silent(node) is not None
         before = self._leases.get(node)
         _put(self._leases, node, freshness.seen(new, before, time.monotonic()) if new is not None else None)
-        if (before is None) != (new is None):
+        if was_silent != (self.cluster().silent(node) is not None):
             self._changed(LEASES, node)
 
 
 def _older(a: NodeReservations, b: NodeReservations) -> bool:
     return a.metadata.uid == b.metadata.uid and a.metadata.generation < b.metadata.generation
+
+
+def _answered(reservations: NodeReservations | None) -> set[str]:
+    answers = reservations.status.reservations if reservations is not None and reservations.status else ()
+    return {answer.id for answer in answers}
 
 
 def _put(table: dict[str, Any], name: str, value: Any | None) -> None:
@@ -243,6 +280,11 @@ def _node_view(node: Object) -> NodeView:
         schedulable=not (node.get("spec") or {}).get("unschedulable", False),
         taints=taints_of(node),
     )
+
+
+def _without_classes(view: NodeView) -> NodeView:
+    others = {key: value for key, value in view.labels.items() if not key.startswith(LABEL_PREFIX)}
+    return replace(view, labels=others)
 
 
 def _slim_node(node: Object) -> Object:

@@ -1,9 +1,9 @@
 """Where could a device be had? From the cluster's state to openings for the engine, and nodes that are out of question.
 
 Capacity is what the kernel said, less what is promised: a reservation counts against its parent until its instance
-shows in NodeDevices. Types of one parent may share a pool (mtty's 24 ports), and nobody says how; so a promised
-instance of one type takes from the others in proportion to what was free of each. That is an estimate, and need not be
-more: the create's errno is the truth, and the next candidate follows.
+shows in NodeDevices. Types of one parent may share a pool (a serial card's 24 ports), and nobody says how; so a
+promised instance of one type takes from the others in proportion to what was free of each. That is an estimate, and
+need not be more: the create's errno is the truth, and the next candidate follows.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _new_instances(
 ) -> Iterable[Opening | NodeRejection]:
     shown = {instance.id for instance in status.instances}
     for parent in status.parents:
-        free = _free(parent, [h for h in held if _promised(h, parent.name, shown)])
+        free = free_of(parent, held, shown)
         for offer in parent.offers:
             if not left.leaves(offer.type):
                 continue
@@ -222,13 +222,15 @@ def _promised(held: Held, parent: str, shown: set[str]) -> bool:
     return held.answer is None or held.answer.state in (State.PENDING, State.PREPARED, State.HANDED_OVER)
 
 
-def _free(parent: NodeParent, promised: list[Held]) -> dict[str, int]:
-    """What is left of each type when the promised instances are made."""
+def free_of(parent: NodeParent, held: Iterable[Held], shown: set[str]) -> dict[str, int]:
+    """What is left of each type when the promised instances are made. ``shown``: instances that the node shows."""
     said = {offer.type: offer.available or 0 for offer in parent.offers}
     left = dict(said)
-    for held in promised:
-        assert held.entry.device.create is not None
-        taken = held.entry.device.create.type
+    for promised in held:
+        create = promised.entry.device.create
+        if create is None or not _promised(promised, parent.name, shown):
+            continue
+        taken = create.type
         pool = said.get(taken, 0)
         for type_id, available in said.items():
             share = 1 if type_id == taken or pool == 0 else -(-available // pool)

@@ -21,7 +21,7 @@ Operation = dict[str, Any]
 
 
 class Raced(Exception):  # noqa: N818  (an ordinary answer, not a fault)
-    """Somebody else wrote first, or a rule refused. ``current`` is the object as it is now: decide again from it."""
+    """Somebody else wrote first. ``current`` is the object as it is now: decide again from it."""
 
     def __init__(self, message: str, current: dict[str, Any] | None) -> None:
         super().__init__(message)

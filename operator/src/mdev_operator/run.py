@@ -19,15 +19,20 @@ from typing import Any
 import kopf
 import structlog
 
-from mdev_api.kube.client import Client
+from mdev_api.kube.backoff import Backoff
+from mdev_api.kube.client import ApiError, Client, Unreachable
 from mdev_api.kube.credentials import Credentials, load
 from mdev_api.kube.resources import (
+    COMPATIBILITY_CLASSES,
     DEVICE_MODELS,
     DEVICE_PROFILES,
+    NODE_DEVICES,
     NODE_RESERVATIONS,
     Resource,
 )
 from mdev_operator import fence, handlers, profiles
+from mdev_operator.classes.reconcile import handler as reconcile_classes
+from mdev_operator.classes.state import ClassState
 from mdev_operator.collect import check_owners, collect
 from mdev_operator.context import Context, guarded
 from mdev_operator.elector import Elector, LeadershipLost, new_identity
@@ -43,6 +48,8 @@ from mdev_operator.workqueue import WorkQueue
 log = structlog.get_logger(__name__)
 
 LEASE_NAME = "mdev-operator"
+END_SECONDS = 1.0
+"""For a cancelled task to end. Only kopf's takes longer, and it never writes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,9 +86,11 @@ async def run(settings: OperatorSettings) -> int:
             retry_period=settings.retry_period,
         )
         async with elector:
-            if not await _unless(stop, elector.acquire()):
-                return 0
-            return await _lead(settings, credentials, client, elector, stop)
+            led = await _unless(stop, elector.acquire())
+            code = await _lead(settings, credentials, client, elector, stop) if led else 0
+        # The Lease is given back. kopf, if told to end while it starts, goes on asking for many seconds.
+        _stop_hard(1.0, code)
+        return code
 
 
 async def _lead(
@@ -97,17 +106,19 @@ async def _lead(
         tasks.append(await stack.enter_async_context(_task(elector.lost.wait(), "lease lost")))
         tasks.append(await stack.enter_async_context(_task(stop.wait(), "stop")))
         tasks.append(await stack.enter_async_context(_task(lost.wait(), "superseded")))
-        ready = await stack.enter_async_context(_task(_get_ready(ctx, elector, term), "get ready"))
+        ready = await stack.enter_async_context(_task(_get_ready(ctx, elector, term, lost), "get ready"))
         await asyncio.wait([*tasks, ready], return_when=asyncio.FIRST_COMPLETED)
-        if ready.done():
+        if ready.done() and not lost.is_set():
             ready.result()
             tasks.append(await stack.enter_async_context(_task(queue.run(_handler(ctx, adapter, lost)), "queue")))
             tasks.append(await stack.enter_async_context(_task(adapter.watching.run(), "kubevirt")))
-            tasks.append(await stack.enter_async_context(_task(_kopf(settings, credentials, queue), "kopf")))
+            work = ctx.classes.queue.run(_ending(reconcile_classes(ctx), lost))
+            tasks.append(await stack.enter_async_context(_task(work, "classes")))
+            tasks.append(await stack.enter_async_context(_task(_kopf(settings, credentials, queue, stop), "kopf")))
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = [task for task in tasks if task.done()]
         if not stop.is_set():
-            _stop_hard(settings.lease_duration - settings.renew_deadline)
+            _stop_hard(settings.lease_duration - settings.renew_deadline, 1)
             log.error("ending: this process must not act any more", because=[t.get_name() for t in ended])
     for task in ended:
         if not task.cancelled():
@@ -115,23 +126,42 @@ async def _lead(
     return 0 if stop.is_set() else 1
 
 
-async def _get_ready(ctx: Context, elector: Elector, term: dict[str, int]) -> None:
+async def _get_ready(ctx: Context, elector: Elector, term: dict[str, int], lost: asyncio.Event) -> None:
+    """List everything and raise the fence, however long the API server cannot; ``lost`` when another one leads."""
     await ctx.inventory.synced()
-    term["fence"] = await fence.establish(ctx, elector)
+    backoff = Backoff(initial=0.2, maximum=10.0)
+    while not term["fence"]:
+        try:
+            term["fence"] = await fence.establish(ctx, elector)
+        except (LeadershipLost, Superseded) as reason:
+            log.error("another operator leads", reason=str(reason))
+            lost.set()
+            return
+        except (ApiError, Unreachable) as error:
+            delay = backoff.next(at_least=error.retry_after if isinstance(error, ApiError) else None)
+            log.warning("the fence is not raised yet, trying again", reason=str(error), retry_in=round(delay, 2))
+            await asyncio.sleep(delay)
 
 
 def _context(
     client: Client, elector: Elector, queue: WorkQueue, agent_namespace: str, current_fence: Callable[[], int]
 ) -> Context:
     following: set[str] = set()
+    classes = ClassState()
 
     def changed(resource: Resource, name: str) -> None:
+        classes.changed(resource, name)
         for key in _keys(resource, name, inventory, following):
             queue.add(key)
 
-    inventory = Inventory(client, agent_namespace, changed)
+    inventory = Inventory(client, agent_namespace, changed, classes.labels_changed)
     return Context(
-        send=guarded(client, elector), inventory=inventory, queue=queue, fence=current_fence, following=following
+        send=guarded(client, elector),
+        inventory=inventory,
+        queue=queue,
+        fence=current_fence,
+        following=following,
+        classes=classes,
     )
 
 
@@ -141,43 +171,57 @@ def _keys(resource: Resource, name: str, inventory: Inventory, following: set[st
         seen = inventory.reservations(name)
         entries = seen.spec.reservations if seen is not None else ()
         owners = {e.owner for e in entries if e.owner.kind == "DeviceMigration"}
-        return {f"collect/{name}", f"owners/{name}", *(key_for(o.namespace, o.name) for o in owners)}
+        return {f"collect/{name}", *(key_for(o.namespace, o.name) for o in owners)}
     if resource == DEVICE_MODELS:
         return {f"model/{n}" for n in (name, *inventory.models)} | {f"profile/{n}" for n in inventory.profiles}
     if resource == DEVICE_PROFILES:
         return {f"profile/{name}", *following}
+    if resource == NODE_DEVICES:
+        return {f"collect/{name}", *following}
+    if resource == COMPATIBILITY_CLASSES:
+        return set()
     return set(following)
 
 
 def _handler(ctx: Context, adapter: Adapter, lost: asyncio.Event) -> Callable[[str], Awaitable[None]]:
     async def handle(key: str) -> None:
         kind, _, name = key.partition("/")
+        match kind:
+            case "migration":
+                namespace, _, migration = name.partition("/")
+                await reconcile(ctx, namespace, migration)
+            case "vmim":
+                namespace, _, vmim = name.partition("/")
+                await kubevirt.reconcile(ctx, adapter, namespace, vmim)
+            case "collect":
+                await collect(ctx, name)
+            case "owners":
+                await check_owners(ctx, name)
+            case "profile":
+                await profiles.reconcile_profile(ctx, name)
+            case "model":
+                await profiles.reconcile_model(ctx, name)
+            case _:
+                raise ValueError(f"a key of no known kind: {key}")
+
+    return _ending(handle, lost)
+
+
+def _ending(handle: Callable[[str], Awaitable[None]], lost: asyncio.Event) -> Callable[[str], Awaitable[None]]:
+    """A handler that has the process end, not try again, once another operator leads."""
+
+    async def ending(key: str) -> None:
         try:
-            match kind:
-                case "migration":
-                    namespace, _, migration = name.partition("/")
-                    await reconcile(ctx, namespace, migration)
-                case "vmim":
-                    namespace, _, vmim = name.partition("/")
-                    await kubevirt.reconcile(ctx, adapter, namespace, vmim)
-                case "collect":
-                    await collect(ctx, name)
-                case "owners":
-                    await check_owners(ctx, name)
-                case "profile":
-                    await profiles.reconcile_profile(ctx, name)
-                case "model":
-                    await profiles.reconcile_model(ctx, name)
-                case _:
-                    raise ValueError(f"a key of no known kind: {key}")
+            await handle(key)
         except (LeadershipLost, Superseded) as reason:
             log.error("another operator leads", reason=str(reason))
             lost.set()
 
-    return handle
+    return ending
 
 
-async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: WorkQueue) -> None:
+async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: WorkQueue, stop: asyncio.Event) -> None:
+    """kopf until it ends: it takes SIGTERM and SIGINT over, and only for those ends without an error."""
     await kopf.operator(
         registry=handlers.registry(queue, credentials),
         settings=handlers.settings(),
@@ -185,17 +229,18 @@ async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: Wor
         clusterwide=True,
         liveness_endpoint=settings.liveness,
     )
+    stop.set()
 
 
 @contextlib.asynccontextmanager
 async def _task(work: Coroutine[Any, Any, Any], name: str) -> Any:
-    """A task that is cancelled, and waited for, when the block ends."""
+    """A task that is cancelled, and waited for as long as is decent, when the block ends."""
     task = asyncio.create_task(work, name=name)
     try:
         yield task
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        await asyncio.wait([task], timeout=END_SECONDS)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
@@ -208,8 +253,8 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
         return True
 
 
-def _stop_hard(seconds: float) -> None:
-    """Whatever still hangs when another leader may begin is ended with the process."""
-    timer = threading.Timer(max(seconds, 0.5), os._exit, args=[1])
+def _stop_hard(seconds: float, code: int) -> None:
+    """Whatever still hangs after this time is ended with the process."""
+    timer = threading.Timer(max(seconds, 0.5), os._exit, args=[code])
     timer.daemon = True
     timer.start()

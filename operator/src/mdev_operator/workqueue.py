@@ -37,17 +37,26 @@ class WorkQueue:
         self._waiting: deque[str] = deque()
         self._queued: set[str] = set()
         self._running: set[str] = set()
+        self._first_again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._some = asyncio.Semaphore(0)
 
-    def add(self, key: str) -> None:
-        """Have ``key`` handled soon, and after what is queued already. A delay asked for it stays as it is."""
+    def add(self, key: str, *, first: bool = False) -> None:
+        """Have ``key`` handled soon, after what is queued already. A delay asked for it stays as it is.
+
+        ``first``: before what is queued already.
+        """
+        if first and key in self._running:
+            self._first_again.add(key)
         if key in self._queued:
+            if first and key in self._waiting:
+                self._waiting.remove(key)
+                self._waiting.appendleft(key)
             return
         self._queued.add(key)
         if key not in self._running:
-            self._offer(key)
+            self._offer(key, first=first)
 
     def add_after(self, key: str, seconds: float) -> None:
         """Have ``key`` handled in ``seconds``. A key has one delay: of several the earliest.
@@ -98,8 +107,10 @@ class WorkQueue:
                 self._backoffs.pop(key, None)
             finally:
                 self._running.discard(key)
+                first = key in self._first_again
+                self._first_again.discard(key)
                 if key in self._queued:
-                    self._offer(key)
+                    self._offer(key, first=first)
 
     def _retry(self, key: str, error: BaseException) -> None:
         backoff = self._backoffs.setdefault(key, self._new_backoff())
@@ -121,6 +132,9 @@ class WorkQueue:
         del self._timers[key]
         self.add(key)
 
-    def _offer(self, key: str) -> None:
-        self._waiting.append(key)
+    def _offer(self, key: str, *, first: bool = False) -> None:
+        if first:
+            self._waiting.appendleft(key)
+        else:
+            self._waiting.append(key)
         self._some.release()

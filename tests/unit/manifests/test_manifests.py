@@ -86,6 +86,7 @@ def test_the_manifests_are_of_the_resources_that_the_toolkit_talks_to() -> None:
         resources.NODE_DEVICES,
         resources.NODE_RESERVATIONS,
         resources.DEVICE_MIGRATIONS,
+        resources.COMPATIBILITY_CLASSES,
     )
 
     generated = {

@@ -153,6 +153,21 @@ class TestSource:
         _, reason, message = shown(decision, "Planned") or ("", "", "")
         assert reason == "SourceBusy" and "default/first" in message and decision.reserve == ()
 
+    def test_a_source_node_that_takes_no_more_reservations_is_told_as_the_reason(self) -> None:
+        (pin,) = entries_of(cluster(SOURCE, BIG), source=on_node())["a"]
+        others = [
+            pin.model_copy(
+                update={
+                    "id": f"other-{n}-source-0",
+                    "owner": pin.owner.model_copy(update={"uid": f"other-{n}"}),
+                    "device": pin.device.model_copy(update={"instance": f"instance-{n}"}),
+                }
+            )
+            for n in range(16)
+        ]
+        decision = decided(migration(on_node()), cluster(SOURCE, BIG, reserved=[reservations("a", others)]))
+        assert (shown(decision, "Ready") or ("", ""))[:2] == ("False", "SourceBusy") and decision.reserve == ()
+
     def test_ready_waits_for_the_source_agents_own_reading(self) -> None:
         made = entries_of(cluster(SOURCE, BIG), source=on_node())
         (pin,), (there,) = made["a"], made["b"]

@@ -75,6 +75,30 @@ async def test_keys_are_handled_in_the_order_of_their_coming() -> None:
     assert gate.begun == ["c", "a", "b"]
 
 
+async def test_a_key_that_is_to_be_first_is_handled_before_what_waits_already_even_if_it_waits_itself() -> None:
+    queue, gate = WorkQueue(concurrency=1), Gate()
+    gate.let(4)
+    for key in "abc":
+        queue.add(key)
+    queue.add("c", first=True)
+    queue.add("d", first=True)
+    async with running(queue, gate):
+        await drained(queue)
+    assert gate.begun == ["d", "c", "a", "b"]
+
+
+async def test_a_key_that_is_to_be_first_while_it_runs_runs_again_before_what_waits() -> None:
+    queue, gate = WorkQueue(concurrency=1), Gate()
+    for key in "abc":
+        queue.add(key)
+    async with running(queue, gate):
+        await until(lambda: gate.begun == ["a"], "a to run")
+        queue.add("a", first=True)
+        gate.let(4)
+        await drained(queue)
+    assert gate.begun == ["a", "a", "b", "c"]
+
+
 async def test_a_key_that_waits_already_is_handled_once() -> None:
     queue, gate = WorkQueue(), Gate()
     gate.let(5)

@@ -27,6 +27,7 @@ from mdev_api.kinds.common import (
     list_map,
     rules,
 )
+from mdev_api.kinds.compatibility_class import ClassName
 from mdev_api.kinds.device_model import Handle
 
 DeviceHandle = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
@@ -209,16 +210,18 @@ class DeviceMigrationSpec(ApiModel):
 
 
 class MappedDevice(ApiModel):
-    """One device of the map that Ready publishes: what moves, and the instance it moves to."""
+    """One device of the map: what moves, and from Ready on where to. Its class is there as soon as it could be read."""
 
     name: DeviceHandle
     """Name of the device in this migration."""
     source: KernelName | None = None
     """The device that moves."""
+    device_class: ClassName | None = Field(default=None, alias="class")
+    """The CompatibilityClass of the device: all devices of one class have the same destinations."""
     parent: KernelName | None = None
-    """The destination's parent device; absent where the kubelet picks among devices of several parents."""
-    type: KernelName
-    """The destination's type."""
+    """The destination's parent device; from Ready on, unless the kubelet picks among devices of several parents."""
+    type: KernelName | None = None
+    """The destination's type; from Ready on."""
     instance: KernelName | None = None
     """The destination device: mdev UUID or PCI address. With binding Late absent until the kubelet has picked it."""
     writes: Annotated[int, Field(ge=0)] = 0

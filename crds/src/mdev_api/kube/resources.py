@@ -48,6 +48,7 @@ DEVICE_PROFILES = _ours("deviceprofiles", "DeviceProfile", namespaced=False)
 NODE_DEVICES = _ours("nodedevices", "NodeDevices", namespaced=False)
 NODE_RESERVATIONS = _ours("nodereservations", "NodeReservations", namespaced=False)
 DEVICE_MIGRATIONS = _ours("devicemigrations", "DeviceMigration", namespaced=True)
+COMPATIBILITY_CLASSES = _ours("compatibilityclasses", "CompatibilityClass", namespaced=False)
 
 
 def key_of(obj: Mapping[str, Any]) -> str:

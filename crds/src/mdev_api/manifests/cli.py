@@ -62,3 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _text(content: dict[str, Any]) -> str:
     return _HEADER + yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

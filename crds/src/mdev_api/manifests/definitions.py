@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mdev_api.kinds.common import GROUP, VERSION, ApiObject
+from mdev_api.kinds.compatibility_class import CompatibilityClass
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kinds.device_model import DeviceModel
 from mdev_api.kinds.device_profile import DeviceProfile
@@ -113,6 +114,28 @@ DEFINITIONS = (
             Column(name="Node", path=".status.node", description="The destination."),
             _condition("Finished", "How it ended.", reason=True),
             _condition("Ready", "Why it is ready, or not.", reason=True, wide=True),
+            _AGE,
+        ),
+    ),
+    Definition(
+        model=CompatibilityClass,
+        plural="compatibilityclasses",
+        short="cclass",
+        columns=(
+            Column(name="Model", path=".status.model", description="The device model."),
+            Column(
+                name="In use",
+                path='.status.conditions[?(@.type=="InUse")].status',
+                description="Whether a device or an unfinished migration is of this class.",
+            ),
+            Column(name="Nodes", path=".status.nodes", type="integer", description="Nodes that accept the class."),
+            Column(
+                name="Available",
+                path=".status.available",
+                type="integer",
+                description="Devices of the class that could be had now.",
+            ),
+            Column(name="Label", path=".status.label", wide=True, description="The node label of the class."),
             _AGE,
         ),
     ),

@@ -38,7 +38,7 @@ class Directory(AbstractContextManager["Directory"], Protocol):
         """Hand ``data`` to the driver in one write call. May block without end (``remove`` of an open device)."""
 
     def link(self, name: str) -> str:
-        """Last component of the symlink's target (``driver`` -> ``mtty``); ENOENT if absent, EINVAL if no link."""
+        """Last component of the symlink's target (``driver`` -> ``vfio-pci``); ENOENT if absent, EINVAL if no link."""
 
     def close(self) -> None:
         """Give the handle back; closing twice is harmless."""

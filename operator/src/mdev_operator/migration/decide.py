@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mdev_api.engine.compatibility_class import class_of
 from mdev_api.engine.metadata import Verdict
 from mdev_api.engine.openings import Candidate
 from mdev_api.engine.verdict import compare
@@ -21,6 +22,7 @@ from mdev_operator.migration.decision import Decision, Reserve, Situation, Tell
 from mdev_operator.migration.planning import how_bound, plan
 from mdev_operator.migration.source import NoSource, SourceDevice, read_source
 from mdev_operator.migration.status import condition_of, is_true, no_destination, shorten, since
+from mdev_operator.openings import MOST_RESERVATIONS
 
 LOOK_AGAIN = 30.0
 """Seconds after which silence alone may change a decision."""
@@ -71,18 +73,21 @@ def _plan_only(s: Situation) -> Decision:
 def _while_ready(s: Situation) -> Decision:
     spec, status = s.migration.spec, s.migration.status
     current = _current(s)
-    ready_for = _seconds_since(s, "Ready")
-    left = spec.prepared_ttl_seconds - ready_for
+    left = spec.prepared_ttl_seconds - _seconds_since(s, "Ready")
+    if not spec.started and left <= 0:
+        # First of all: once this was told, no entry is held any more, and that is no loss.
+        return letting_go.expired(s)
     if current is None or (current.answer is not None and current.answer.state in (State.FAILED, State.LOST)):
         return _lost_after_ready(s, current)
     status = _with_picked(s, current)
     if spec.started:
         if left > 0:
             return Decision(status=status, look_again=left)
-        message = f"started, and no outcome told for {ready_for:.0f} s; the devices are held until it is"
+        message = (
+            f"started, and no outcome told within {spec.prepared_ttl_seconds} s after Ready; "
+            "the devices are held until spec.outcome is set"
+        )
         return Decision(status=s.with_condition(status, "Overdue", True, "OutcomeNotTold", message))
-    if left <= 0:
-        return letting_go.expired(s)
     return Decision(status=status, look_again=left)
 
 
@@ -92,7 +97,7 @@ def _with_picked(s: Situation, current: Held) -> DeviceMigrationStatus:
     if not status.devices or status.devices[0].instance is not None or instance_of(current) is None:
         return status
     before = status.devices[0]
-    device = _mapped(s, current, before.name, before.source)
+    device = _mapped(s, current, before.name, before.source, before.device_class)
     return status if device is None else status.model_copy(update={"devices": (device,)})
 
 
@@ -118,7 +123,8 @@ def _until_ready(s: Situation) -> Decision:
         why = f"last: {before.reason}: {before.message}" if before is not None else "nothing was tried"
         return letting_go.too_late(s, why)
     decision = _prepare(s)
-    again = min(left, decision.look_again or left)
+    # An agent that comes back renews its Lease and may have nothing else to write.
+    again = min(left, decision.look_again or LOOK_AGAIN)
     return replace(decision, follow=True, look_again=max(again, 0.05))
 
 
@@ -153,6 +159,9 @@ def _next_attempt(s: Situation, source: SourceDevice) -> Decision:
     if _old_pin_stands(s, source):
         message = f"waiting for node {source.node} to end the reservation of an earlier attempt"
         return Decision(status=s.with_condition(status, "Ready", False, "Preparing", message), look_again=LOOK_AGAIN)
+    if _no_room_for_pin(s, source):
+        message = f"node {source.node} has {MOST_RESERVATIONS} reservations, the most that one node takes: cannot pin"
+        return Decision(status=s.with_condition(status, "Ready", False, "SourceBusy", message), look_again=LOOK_AGAIN)
     best = planned.candidates[0]
     number = entries.next_number((a.number for a in status.attempts), s.held)
     message = f"attempt {number}: reserving {best.opening.type} on node {best.opening.node}"
@@ -213,7 +222,7 @@ def _confirm_source(s: Situation, source: SourceDevice, current: Held) -> Decisi
 
 
 def _ready(s: Situation, source: SourceDevice, current: Held) -> Decision:
-    device = _mapped(s, current, source.name, source.instance)
+    device = _mapped(s, current, source.name, source.instance, class_of(source.source))
     if device is None:
         return _wait(s, "Preparing", f"waiting for node {current.node} to publish instance {instance_of(current)}")
     status = s.migration.status.model_copy(update={"node": current.node, "devices": (device,)})
@@ -225,7 +234,9 @@ def _ready(s: Situation, source: SourceDevice, current: Held) -> Decision:
     return Decision(status=s.with_condition(status, "Ready", True, "Prepared", message))
 
 
-def _mapped(s: Situation, current: Held, name: str, source: str | None) -> MappedDevice | None:
+def _mapped(
+    s: Situation, current: Held, name: str, source: str | None, device_class: str | None
+) -> MappedDevice | None:
     """The device of the map; without an instance for a slot that was not picked from yet. None: not known yet."""
     entry, answer, instance = current.entry, current.answer, instance_of(current)
     at = s.cluster.instance(current.node, instance) if instance is not None else None
@@ -239,7 +250,15 @@ def _mapped(s: Situation, current: Held, name: str, source: str | None) -> Mappe
     if type_id is None or (parent is None and instance is not None):
         return None
     writes = len(answer.writes) if answer is not None else 0
-    return MappedDevice(name=name, source=source, parent=parent, type=type_id, instance=instance, writes=writes)
+    return MappedDevice(
+        name=name,
+        source=source,
+        device_class=device_class,
+        parent=parent,
+        type=type_id,
+        instance=instance,
+        writes=writes,
+    )
 
 
 def _give_up(s: Situation, current: Held, state: State, why: str) -> Decision:
@@ -309,6 +328,12 @@ def _old_pin_stands(s: Situation, source: SourceDevice) -> bool:
     entry_id = f"{s.migration.metadata.uid}-source-0"
     stands = any(h.node == source.node for h in s.sources)
     return stands or (reservations is not None and reservations.answer(entry_id) is not None)
+
+
+def _no_room_for_pin(s: Situation, source: SourceDevice) -> bool:
+    if source.node is None or any(h.entry.intent is Intent.HOLD for h in s.sources):
+        return False
+    return len(s.cluster.held_on(source.node)) >= MOST_RESERVATIONS
 
 
 def _with_attempt(status: DeviceMigrationStatus, held: Held, state: State, why: str) -> DeviceMigrationStatus:

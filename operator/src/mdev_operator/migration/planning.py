@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mdev_api.engine.compatibility_class import class_of
 from mdev_api.engine.openings import Candidate, Plan
 from mdev_api.engine.plan import rank
-from mdev_api.kinds.device_migration import Binding, DeviceMigrationStatus
+from mdev_api.kinds.device_migration import Binding, DeviceMigrationStatus, MappedDevice
 from mdev_operator.cluster import Cluster
 from mdev_operator.kubevirt.manager import swept
 from mdev_operator.kubevirt.pod_fit import PodConstraints
@@ -44,7 +45,9 @@ def plan(s: Situation, source: SourceDevice) -> Planned:
         left = [opening for opening in found.openings if id(opening) not in refused]
         ranked = rank(source.source, left, source.type)
     reasons = rejected(ranked, (*found.rejections, *refused.values()))
-    status = s.migration.status.model_copy(update={"candidates": candidates(ranked), "rejected": reasons})
+    device = MappedDevice(name=source.name, source=source.instance, device_class=class_of(source.source))
+    seen = {"candidates": candidates(ranked), "rejected": reasons, "devices": (device,)}
+    status = s.migration.status.model_copy(update=seen)
     status = _with_conflict(s, status, refused.values())
     if not ranked.candidates:
         message = no_destination(reasons)

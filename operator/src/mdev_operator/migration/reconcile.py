@@ -7,6 +7,7 @@ is recorded before it is undone, and no reservation exists without a finalizer o
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from mdev_api.kinds.common import dump
 from mdev_api.kinds.device_migration import DeviceMigration, Mode
+from mdev_api.kinds.node_reservations import NodeReservations
 from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import apply_status, get, merge_patch
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
@@ -23,7 +25,8 @@ from mdev_operator.context import FIELD_MANAGER, Context
 from mdev_operator.kubevirt.lookup import look_up_pod, look_up_vm
 from mdev_operator.migration.decide import decide, looks_for_destination
 from mdev_operator.migration.decision import Decision, Situation
-from mdev_operator.migration.status import condition_of
+from mdev_operator.migration.source import SourceDevice, read_source
+from mdev_operator.migration.status import condition_of, is_true
 from mdev_operator.reservations import Raced
 
 log = structlog.get_logger(__name__)
@@ -48,18 +51,24 @@ async def reconcile(ctx: Context, namespace: str, name: str) -> None:
             raise
         ctx.following.discard(key)
         ctx.written_at.pop(key, None)
+        ctx.classes.name(key, None)
         return
     try:
         migration = DeviceMigration.model_validate(obj)
     except ValidationError as error:
         log.error("a migration cannot be read and is left alone", migration=f"{namespace}/{name}", reason=str(error))
         return
-    decision = decide(await _look(ctx, migration))
+    situation = await _look(ctx, migration)
+    decision = decide(situation)
+    _name_source(ctx, key, situation)
+    # Before anything else is awaited: what is reserved must be a swap on what was decided from, or two migrations that
+    # decided at once would both reserve the last device.
+    seen = {reserve.node: ctx.inventory.reservations(reserve.node) for reserve in decision.reserve}
     (ctx.following.add if decision.follow else ctx.following.discard)(key)
     if decision.look_again is not None:
         ctx.queue.add_after(key, decision.look_again)
     try:
-        await _carry_out(ctx, key, obj, migration, decision)
+        await _carry_out(ctx, key, obj, migration, decision, seen)
     except Raced as raced:
         log.info("another writer was first, deciding again", migration=f"{namespace}/{name}", reason=str(raced))
         ctx.queue.add(key)
@@ -80,20 +89,36 @@ async def _look(ctx: Context, migration: DeviceMigration) -> Situation:
     )
 
 
+def _name_source(ctx: Context, key: str, situation: Situation) -> None:
+    """Let the class of what is to move be in use. A source that cannot be read just now stays what it was."""
+    if is_true(situation.migration.status.conditions, "Finished"):
+        ctx.classes.name(key, None)
+        return
+    source = read_source(situation.migration, situation.cluster, situation.vm)
+    if isinstance(source, SourceDevice):
+        ctx.classes.name(key, source.source)
+
+
 async def _carry_out(
-    ctx: Context, key: str, obj: dict[str, Any], migration: DeviceMigration, decision: Decision
+    ctx: Context,
+    key: str,
+    obj: dict[str, Any],
+    migration: DeviceMigration,
+    decision: Decision,
+    seen: Mapping[str, NodeReservations | None],
 ) -> None:
     has_finalizer = FINALIZER in migration.metadata.finalizers
     if decision.finalizer and not has_finalizer and migration.metadata.deletion_timestamp is None:
         obj = await _set_finalizers(ctx, obj, [*migration.metadata.finalizers, FINALIZER])
     await _write_status(ctx, key, obj, migration, decision)
     for tell in decision.tell:
-        seen = ctx.inventory.reservations(tell.node)
-        if seen is not None:
-            await _swap(ctx, tell.node, reservations.tell(ctx.send, seen, ctx.fence(), tell.intents))
+        # An intent is about an entry by its id, whatever else the node holds by now.
+        newest = ctx.inventory.reservations(tell.node)
+        if newest is not None:
+            await _swap(ctx, tell.node, reservations.tell(ctx.send, newest, ctx.fence(), tell.intents))
     for reserve in decision.reserve:
-        seen = ctx.inventory.reservations(reserve.node)
-        await _swap(ctx, reserve.node, reservations.add(ctx.send, reserve.node, seen, ctx.fence(), reserve.entries))
+        node = reserve.node
+        await _swap(ctx, node, reservations.add(ctx.send, node, seen[node], ctx.fence(), reserve.entries))
         for entry in reserve.entries:
             log.info("reserved", migration=key, node=reserve.node, role=entry.role, reservation=entry.id)
     if not decision.finalizer and has_finalizer:

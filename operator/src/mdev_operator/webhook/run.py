@@ -156,7 +156,7 @@ async def _known_cluster(client: Client, agent_namespace: str) -> AsyncIterator[
     def changed(_resource: Resource, _name: str) -> None:
         """Nothing here waits for a change: each question is answered from what is known when it comes."""
 
-    inventory = Inventory(client, agent_namespace, changed)
+    inventory = Inventory(client, agent_namespace, changed, lambda _node: None)
 
     def look() -> Cluster | None:
         listed = all(reflector.synced.is_set() for reflector in inventory.reflectors)
