@@ -7,11 +7,13 @@ READY := .venv/.ready
 NODES ?= guests
 SUITES ?=
 
-.PHONY: help demo test lint controlplane controlplane-down manifests protos lock clean
+.PHONY: help demo test e2e e2e-up e2e-down lint controlplane controlplane-down manifests protos lock clean
 
 help:
 	@echo "make demo [NODES=simulated] [BREAK=preparer]   the main job, end to end, on real parts"
 	@echo "make test [SUITES='unit api kernel']           every test, each suite within its time budget"
+	@echo "make e2e                                       tests in a kind cluster with real kubelets (docs/e2e.md)"
+	@echo "make e2e-up / e2e-down                         leave that cluster running / end it"
 	@echo "make lint                                      ruff, mypy, import-linter"
 	@echo "make controlplane / controlplane-down          leave a real control plane running / end it"
 	@echo "make manifests                                 generate crds/*.yaml from the kinds"
@@ -26,6 +28,15 @@ demo: $(READY)
 
 test: $(READY)
 	@$(PYTHON) -m tests.suites $(SUITES)
+
+e2e: $(READY)
+	@$(PYTHON) -m tests.e2e test
+
+e2e-up: $(READY)
+	@$(PYTHON) -m tests.e2e up
+
+e2e-down: $(READY)
+	@$(PYTHON) -m tests.e2e down
 
 lint: $(READY)
 	@$(PYTHON) -m tests.suites lint
@@ -45,6 +56,9 @@ protos: $(READY)
 lock: $(READY)
 	@$(PYTHON) -m uv pip compile requirements.in --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --output-file requirements.lock
+	@for part in operator node-agent; do $(PYTHON) -m uv pip compile $$part/pyproject.toml --constraint requirements.lock \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--no-emit-package mdev-api --output-file deploy/images/$$part.lock || exit; done
 
 clean:
 	rm -rf .venv .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -27,6 +27,7 @@ from tests.agent.reservations import entry, value
 from tests.controlplane.control_plane import ControlPlane
 from tests.kubelet.device_manager import AdmissionError, Container, DeviceManager
 from tests.kubelet.fake import FakeKubelet
+from tests.kubelet.virt_handler import call_hook, vmi
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 from tests.waiting import eventually
@@ -83,6 +84,11 @@ class Place:
             lambda s: any(v["podName"] == pod and v["instance"] == instance for v in s.get("serving", ())),
         )
 
+    async def hook(self, pod: str) -> str | None:
+        """virt-handler is about to let the migration into the pod."""
+        assert self.node.hook_socket is not None
+        return await call_hook(self.node.hook_socket, vmi("vm", resource=VAR, migration="1", pod=pod))
+
     def group(self, device: str) -> str:
         """Number of the device's VFIO group."""
         with self.node.kernel.open(f"bus/mdev/devices/{device}") as directory:
@@ -120,6 +126,7 @@ async def place(control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest
             kubeconfig=control_plane.kubeconfig,
             state_dir=tmp_path / "state",
             kubelet_dir=short,
+            hook_socket=short / "hook.sock",
             serve=SERVE,
         )
         manager = DeviceManager(kubelet)
@@ -208,6 +215,25 @@ async def test_a_foreign_pod_that_takes_the_prepared_device_makes_the_reservatio
         assert place.node.kernel.devices() == [armed]
         again = await place.arm("move-2", memory="2048")
         assert (await place.admit("target", VAR)).environment == {VAR_ENV: again}
+
+
+async def test_the_hook_lets_a_migration_into_the_pod_that_has_the_prepared_device(place: Place) -> None:
+    async with place.node.agent():
+        await place.arm("move-1")
+        await place.offered(VAR, 9)
+        await place.admit("target", VAR)
+        assert await place.hook("target") is None
+
+
+async def test_the_hook_lets_no_migration_into_a_pod_whose_device_a_foreign_pod_has_taken(place: Place) -> None:
+    async with place.node.agent():
+        armed = await place.arm("move-1", memory="2048")
+        await place.offered(VAR, 15)
+        await place.admit("intruder", VAR)
+        await place.admit("target", VAR)
+        said = await place.hook("target")
+        assert said is not None and said.startswith("FAILED_PRECONDITION: ")
+        assert f"is not what is reserved for this migration: device {armed}" in said
 
 
 async def test_offers_shrink_and_grow_with_the_room_on_the_parent(place: Place) -> None:

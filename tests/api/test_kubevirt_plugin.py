@@ -63,3 +63,9 @@ def test_the_hook_is_called_for_vms_with_a_vgpu_only(devices: dict[str, Any], as
     expression = cel.NewEnv(variables={"vmi": cel.Type.DYN}).compile(condition)
 
     assert expression.eval(data={"vmi": vmi}).value() is asked
+
+
+def test_its_socket_is_the_one_that_the_agent_serves() -> None:
+    agent = (DEPLOY / "node-agent.yaml").read_text(encoding="utf-8")
+
+    assert f"- --hook-socket={PLUGIN['spec']['nodeHooks'][0]['socket']}\n" in agent

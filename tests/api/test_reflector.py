@@ -104,6 +104,23 @@ async def test_every_change_is_told(plane: ControlPlane, admin: Client) -> None:
         assert f"{SPACE}/lived" not in seen.reflector.objects
 
 
+async def test_an_object_is_there_only_while_the_label_selector_selects_it(plane: ControlPlane, admin: Client) -> None:
+    def labels(value: str | None) -> dict[str, Any]:
+        return {"metadata": {"labels": {"chosen": value}}}
+
+    await make(admin, "listed")
+    await admin.send(requests.merge_patch(LEASES, "listed", labels("yes"), SPACE))
+    await make(admin, "never")
+    async with view(plane.kubeconfig, label_selector="chosen") as seen:
+        assert set(seen.reflector.objects) == {f"{SPACE}/listed"}
+        await make(admin, "later")
+        await admin.send(requests.merge_patch(LEASES, "later", labels("yes"), SPACE))
+        await seen.told("added", "later")
+        await admin.send(requests.merge_patch(LEASES, "later", labels(None), SPACE))
+        await seen.told("deleted", "later")
+        assert set(seen.reflector.objects) == {f"{SPACE}/listed"}
+
+
 async def test_more_objects_than_a_page_holds_are_all_there_when_synced(plane: ControlPlane, admin: Client) -> None:
     names = {f"many-{number}" for number in range(7)}
     for name in names:

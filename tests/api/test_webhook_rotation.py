@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +28,7 @@ from tests.controlplane.ports import free_ports
 from tests.waiting import eventually
 
 CONFIGURATION = "mdev-operator-gate"
-SHORT = Lifetimes(authority=timedelta(seconds=12), serving=timedelta(seconds=6), settle=timedelta(seconds=1))
+SHORT = Lifetimes(authority=timedelta(seconds=18), serving=timedelta(seconds=9), settle=timedelta(seconds=3))
 
 
 @pytest.fixture
@@ -74,34 +75,45 @@ async def published(client: Client) -> bytes:
     return base64.b64decode(configuration["webhooks"][0]["clientConfig"]["caBundle"])
 
 
-async def test_no_request_fails_while_authorities_and_certificates_change(
+async def is_trusted(port: int, bundle: bytes) -> bool:
+    """Whether a client that trusts ``bundle`` would ask."""
+    try:
+        await shake_hands(port, bundle)
+    except ssl.SSLCertVerificationError:
+        return False
+    return True
+
+
+async def test_no_request_fails_until_nothing_is_left_of_the_first_authority(
     client: Client, own: RotationSettings
 ) -> None:
     """Two replicas renew; one answers. Besides the API server, a client that opens a new connection each time."""
     ports = free_ports(2)
     await put(client, shipped("gate-webhook.yaml", ports[0]))
     both = [WebhookSettings(host=HOST, port=p, rotation=own, interval=0.2, drain=0) for p in ports]
-    authorities, shown, gated = set[bytes](), set[bytes](), 0
+    shown, gated, renewed = set[bytes](), 0, asyncio.Event()
     async with serving(client, both[0]) as port, serving(client, both[1]):
         await eventually(lambda: asked(client), timeout=15, what="the API server to ask")
+        first = await published(client)
 
         async def create_pods() -> None:
             nonlocal gated
-            while len(authorities) < 3:
+            afterwards = 0
+            while afterwards < 20:
                 assert await gates_of(client, pod()) == (GATE,)
                 gated += 1
+                afterwards += renewed.is_set()
 
         async def connect_anew() -> None:
-            while len(authorities) < 3:
-                bundle = await published(client)
-                authorities.update(certificates.split_bundle(bundle))
-                shown.add(await shake_hands(port, bundle))
+            while await is_trusted(port, first):
+                shown.add(await shake_hands(port, await published(client)))
+            renewed.set()
 
-        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(90), asyncio.TaskGroup() as group:
             for work in (create_pods, create_pods, connect_anew):
                 group.create_task(work())
-    assert len(shown) >= 3
-    assert gated > 100
+    assert len(shown) >= 2
+    assert gated > 50
 
 
 async def test_replicas_that_turn_at_once_agree(client: Client, own: RotationSettings) -> None:

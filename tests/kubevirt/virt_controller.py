@@ -19,6 +19,7 @@ from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.requests import create, delete, get, list_page, merge_patch
 from mdev_api.kube.resources import PODS, Resource
 from tests.kubevirt.bodies import FINALIZER, launcher, target, vmi, vmim
+from tests.waiting import eventually
 
 Object = dict[str, Any]
 
@@ -63,6 +64,7 @@ class VirtController:
     release: Callable[[Object], None] = lambda pod: None
     hook: Callable[[Object], Awaitable[str | None]] | None = None
     refusals: list[str] = field(default_factory=list)
+    container: Object | None = None
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held for each round: who takes it has virt-controller down."""
     _waits: dict[str, tuple[datetime, float]] = field(default_factory=dict)
@@ -101,7 +103,7 @@ class VirtController:
 
     async def _round(self) -> None:
         pods = await self._all(PODS)
-        for pod in pods:
+        for pod in pods if self.container is None else ():
             await self._quietly(self._kubelet, pod)
         migrations = await self._all(VMIMS)
         for migration in migrations:
@@ -139,7 +141,8 @@ class VirtController:
         waits = evacuates and (datetime.now(UTC) - since).total_seconds() < seconds
         if same_vm or waits or nodes.count(vm["status"]["nodeName"]) >= self.per_node:
             return
-        await self.client.send(create(PODS, target(vm, migration, gated=self.gated), self.namespace))
+        made = self._with_container(target(vm, migration, gated=self.gated))
+        await self.client.send(create(PODS, made, self.namespace))
 
     async def _pod_is_gone(self, migration: Object, vm: Object) -> None:
         if _phase(migration) not in BEFORE_HAND_OFF:
@@ -213,7 +216,11 @@ class VirtController:
         for pod in await self._all(PODS):
             labels = pod["metadata"]["labels"]
             left = pod["spec"].get("nodeName") == vm["status"]["nodeName"] and _pod_phase(pod) == "Running"
-            if left and labels.get("kubevirt.io/created-by") == vm["metadata"]["uid"]:
+            if not left or labels.get("kubevirt.io/created-by") != vm["metadata"]["uid"]:
+                continue
+            if self.container is not None:
+                await self._remove(pod)
+            else:
                 await self._patch(PODS, pod["metadata"]["name"], {"status": {"phase": "Succeeded"}}, "status")
 
     async def _end(self, migration: Object, phase: str) -> None:
@@ -252,6 +259,18 @@ class VirtController:
         if pod["spec"]["nodeName"] in self.kubelet_refuses:
             return True
         return self.admit is not None and not await self.admit(pod)
+
+    def _with_container(self, pod: Object) -> Object:
+        pod["spec"]["containers"][0].update(self.container or {})
+        return pod
+
+    async def _until_running(self, name: str) -> None:
+        async def look() -> bool:
+            pod = await self._find(PODS, name)
+            assert pod is not None and _pod_phase(pod) in ("Pending", "Running"), pod
+            return _pod_phase(pod) == "Running"
+
+        await eventually(look, timeout=60, what=f"pod {name} to run")
 
     async def _runs(self, pod: Object) -> None:
         ready = {"name": "compute", "ready": True, "image": "", "imageID": "", "restartCount": 0}

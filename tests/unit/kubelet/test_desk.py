@@ -19,6 +19,7 @@ from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.hands import Hands
 from mdev_node_agent.in_use import NoSource
 from mdev_node_agent.journal import Journal
+from mdev_node_agent.kubelet import desk
 from mdev_node_agent.kubelet.allocation import KEY_PREFIX, RefusedError
 from mdev_node_agent.kubelet.desk import MAX_SLOTS, Desk
 from mdev_node_agent.kubelet.serving import Allocation, Asked, Pod, View
@@ -213,7 +214,10 @@ async def test_a_slot_is_as_it_was_when_its_pod_is_listed_after_all(tmp_path: Pa
     bench.close()
 
 
-async def test_a_slot_whose_device_has_gone_with_its_pod_is_forgotten(tmp_path: Path) -> None:
+async def test_a_slot_whose_device_has_gone_with_its_pod_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "GONE_SECONDS", 0.05)
     bench = Bench(tmp_path)
     device = await bench.allocate("s1")
     work = asyncio.create_task(bench.desk.run())

@@ -120,6 +120,12 @@ def test_a_program_outside_of_any_pod_keeps_the_device_in_use() -> None:
     assert uses_with(served(view({GPU: (ONE, TWO)})), held) == held
 
 
+def test_that_a_program_has_it_open_is_told_though_a_pod_has_it_too() -> None:
+    """Nothing is written to a device that is open; that a pod has it does not say so."""
+    held = {ONE: Use(state=InUse.YES, source=Source.PROCESS)}
+    assert uses_with(served(view({GPU: (ONE,)}, {GPU: (ONE,)})), held) == held
+
+
 def test_a_pod_that_has_not_opened_its_device_yet_uses_it() -> None:
     closed = {ONE: Use(state=InUse.NO, source=Source.PROCESS)}
     uses = uses_with(served(view({GPU: (ONE,)}, {GPU: (ONE,)})), closed)

@@ -75,7 +75,7 @@ class Desk:
         self._listed: dict[str, tuple[Listed, ...]] = {}
         self._listeners: set[asyncio.Event] = set()
         self._wake = asyncio.Event()
-        self._answered = asyncio.Event()
+        self._outdated = asyncio.Event()
         for key in [key for key in hands.journal.records if key.startswith(KEY_PREFIX)]:
             hands.end(key)
 
@@ -116,13 +116,16 @@ class Desk:
             for key in released - self._released:
                 slot = bound[key]
                 log.info("the pod has left its device", resource=slot.resource, slot=key, instance=slot.instance)
-            self._released = released
+            if released != self._released:
+                # Who uses what was seen by what was handed out before this look.
+                self._released = released
+                self._outdated.set()
         self._list(sight)
         self._wake.set()
 
     def answered(self) -> None:
         """A reservation has got another answer: what was made or written has changed the room, and no event tells."""
-        self._answered.set()
+        self._outdated.set()
 
     async def listings(self, resource: str) -> AsyncIterator[tuple[Listed, ...]]:
         """The slots of the resource, now and whenever they change."""
@@ -176,11 +179,11 @@ class Desk:
                 await asyncio.sleep(GONE_SECONDS)
                 await self._try_to_look()
 
-    async def follow_answers(self) -> None:
-        """Look again after answers to reservations."""
+    async def keep_current(self) -> None:
+        """Look again whenever something has changed that no event of the kernel tells."""
         while True:
-            await self._answered.wait()
-            self._answered.clear()
+            await self._outdated.wait()
+            self._outdated.clear()
             await self._try_to_look()
 
     async def _allocate(self, resource: str, slot: str) -> str:

@@ -32,7 +32,7 @@ def kubelet_work(
         yield "hook", serve_hook(settings.hook_socket, NodeHook(eye, preparer, known))
     if desk is not None and settings.kubelet_dir is not None:
         yield "slots", desk.run()
-        yield "room", desk.follow_answers()
+        yield "room", desk.keep_current()
         for resource in resources_of(settings.serve):
             yield f"plugin {resource}", serve_plugin(settings.kubelet_dir, resource, desk, known)
 
