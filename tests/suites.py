@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
+WORKERS = 2
+"""Test files at a time, each worker with a control plane of its own: most tests wait for other programs."""
+
 LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "--quiet", "."),
