@@ -53,6 +53,11 @@ def test_others_have_not(other: dict[str, Any], there: bool) -> None:
     assert newer(other, there=there) is None
 
 
+def test_one_of_the_same_second_is_younger_than_what_was_made_for_one_that_is_gone() -> None:
+    same = migration("next", "Scheduling", age=60)
+    assert newer(same, there=True) is None and newer(same, there=False) == "next"
+
+
 def test_one_that_has_ended_takes_only_the_place_of_one_that_is_gone() -> None:
     ended = migration("next", "Failed", age=30)
     assert newer(ended, there=True) is None and newer(ended, there=False) == "next"

@@ -44,6 +44,9 @@ log = structlog.get_logger(__name__)
 
 Object = dict[str, Any]
 
+NOT_SYNCED = 0.2
+"""Seconds until a key that came before everything was listed is looked at again."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adapter:
@@ -56,10 +59,13 @@ class Adapter:
 
 async def reconcile(ctx: Context, adapter: Adapter, namespace: str, name: str) -> None:
     """One round for all that is ours of the migrations of this name."""
+    key = key_for(namespace, name)
+    if not adapter.watching.synced():
+        ctx.queue.add_after(key, NOT_SYNCED)
+        return
     found = await _find(ctx, VMIMS, name, namespace)
     vmim = vmim_of(found) if found is not None else None
     uids = adapter.watching.known_uids(namespace, name)
-    key = key_for(namespace, name)
     for uid in sorted(uids | ({vmim.uid} if vmim is not None else set())):
         try:
             await _one(ctx, adapter, key, uid, vmim if vmim is not None and vmim.uid == uid else None)

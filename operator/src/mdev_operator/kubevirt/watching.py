@@ -56,6 +56,7 @@ class Watching:
         self._enqueue = enqueue
         self._interval = interval
         self._said: bool | None = None
+        self._reflectors: tuple[Reflector, ...] = ()
         self._vmims: dict[str, Vmim] = {}
         self._migrations: dict[str, Object] = {}
         self._waiting: dict[str, str] = {}
@@ -64,13 +65,18 @@ class Watching:
         """Follow until cancelled."""
         while True:
             if await self._is_served():
+                self._reflectors = self._make_reflectors()
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(r.run()) for r in self._make_reflectors()]
+                    tasks = [group.create_task(reflector.run()) for reflector in self._reflectors]
                     await self._until_removed()
                     for task in tasks:
                         task.cancel()
                 self._forget_all()
             await asyncio.sleep(self._interval)
+
+    def synced(self) -> bool:
+        """Whether all that is followed was listed: before that, too little is known to decide on anything."""
+        return bool(self._reflectors) and all(reflector.synced.is_set() for reflector in self._reflectors)
 
     def known_uids(self, namespace: str, name: str) -> set[str]:
         """UIDs of migrations of this name, also ones of before, that something of ours is for."""
@@ -81,7 +87,8 @@ class Watching:
     def newer(self, namespace: str, vmi: str, uid: str, since: datetime) -> str | None:
         """A migration of this VM that was made after ``since`` and that virt-controller has taken up, by name.
 
-        While the one with this UID is there, only one that has not ended can have taken its place.
+        While the one with this UID is there, only one that has not ended can have taken its place. For one that is
+        gone, ``since`` is when our DeviceMigration was made, some time after it: a younger one may be of that second.
         """
         there = any(v.uid == uid for v in self._vmims.values())
         young = [
@@ -89,7 +96,7 @@ class Watching:
             for v in self._vmims.values()
             if (v.namespace, v.vmi) == (namespace, vmi)
             and v.uid != uid
-            and v.created > since
+            and (v.created > since or (v.created == since and not there))
             and v.phase not in WAITING_PHASES
             and not (there and v.final)
         ]
@@ -134,6 +141,7 @@ class Watching:
         )
 
     def _forget_all(self) -> None:
+        self._reflectors = ()
         for known in (self._vmims, self._migrations, self._waiting):
             known.clear()
 
