@@ -1,10 +1,11 @@
 """Every command of README.md is run, in its order, in one scene, with what the README promises of it.
 
 The scene is a control plane with one Node that is this machine and one that is played by the real agent on a kernel in
-memory; the programs are those that plain pip installed into a fresh environment. Three kinds of commands are not run
+memory; the programs are those that plain pip installed into a fresh environment. Four kinds of commands are not run
 here: ``make demo`` and ``make demo BREAK=preparer`` boot guests, so the kernel suite runs them
 (tests/kernel/test_demo.py); and ``make test`` cannot run inside itself: here it is checked that it resolves to all
-suites, that ``make test SUITES=unit`` resolves to one, and that ``.ci/run`` calls it.
+suites, that ``make test SUITES=unit`` resolves to one, and that ``.ci/run`` calls it; ``make e2e`` starts a cluster of
+containers, so here it is checked what it resolves to.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ README = commands_in((TOP / "README.md").read_text(encoding="utf-8"))
 KERNEL_SUITE = TOP / "tests" / "kernel" / "test_demo.py"
 
 IN_THE_KERNEL_SUITE = ("make demo", "make demo BREAK=preparer")
-MAKE_TEST = {"make test": "-m tests.suites", "make test SUITES=unit": "-m tests.suites unit"}
+MAKE_TEST = {
+    "make test": "-m tests.suites",
+    "make test SUITES=unit": "-m tests.suites unit",
+    "make e2e": "-m tests.e2e test",
+}
 DEMOS = ("make demo NODES=simulated", "make demo BREAK=preparer NODES=simulated")
 RUN: Mapping[str, Expected] = {
     "kubectl apply -f crds/": Expected(
@@ -39,6 +44,8 @@ RUN: Mapping[str, Expected] = {
     "kubectl apply -f deploy/policy.yaml": Expected(
         "mdev-node-agent-own-node created", "mdev-operator-reserve created"
     ),
+    "kubectl apply -f deploy/operator.yaml": Expected("deployment.apps/mdev-operator created"),
+    "kubectl apply -f deploy/node-agent.yaml": Expected("daemonset.apps/mdev-node-agent created"),
     "pip install ./crds ./operator ./node-agent ./cli": Expected("Successfully installed", "mdev-node-agent-0.1.0"),
     'deploy/kubeconfig agent "$(hostname)" > agent.kubeconfig': Expected(),
     "deploy/kubeconfig operator > operator.kubeconfig": Expected(),
@@ -111,7 +118,7 @@ def test_the_kernel_suite_runs(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", MAKE_TEST)
-def test_make_test_resolves_to_the_suites(command: str) -> None:
+def test_what_is_not_run_here_resolves_to_its_program(command: str) -> None:
     make, *arguments = command.split()
     done = subprocess.run([make, "-n", *arguments], cwd=TOP, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith(MAKE_TEST[command])

@@ -33,6 +33,10 @@ KUBECONFIG = RUN / "kubeconfig"
 STOCK_IMAGE = f"kindest/node:v{KUBERNETES_VERSION}"
 NODES = (f"{NAME}-control-plane", f"{NAME}-worker")
 KUBELET = {"kind": "KubeletConfiguration", "failCgroupV1": False}
+VFIO_FILES = (
+    "mkdir -p /dev/vfio && for n in vfio $(seq 16 31); do [ -e /dev/vfio/$n ] || mknod /dev/vfio/$n c 1 3; done"
+)
+"""No kernel makes them here: files for the devices that agents make (played_kernel), each a /dev/null."""
 NO_TAINT = {
     "kind": "InitConfiguration",
     "nodeRegistration": {"taints": []},
@@ -132,6 +136,7 @@ def _create(cluster: Cluster, image: str) -> None:
     )
     for node in NODES:
         _give_network(cluster, node)
+        cluster.on_node(node, "sh", "-c", VFIO_FILES)
     cluster.kubectl("wait", "--for=condition=Ready", "--timeout=120s", *(f"node/{node}" for node in NODES))
     labels = ("kubevirt.io/schedulable=true", "machine-type.node.kubevirt.io/q35=true")
     cluster.kubectl("label", "nodes", "--all", "--overwrite", *labels)

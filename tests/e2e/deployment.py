@@ -1,7 +1,8 @@
 """Puts the project into a cluster as its README says: the same manifests, with the images built here.
 
-Changed for kind is only what is not there: the nodes' /sys is the tree that the tests make. Added are KubeVirt's kinds,
-a KubeVirt that calls node hooks, and a device plugin of somebody else.
+Changed for kind is only what is not there: the nodes' /sys is the tree that the tests make, and the agent is started by
+a program that makes and removes devices in it (played_kernel). Added are a resource that the agents serve, KubeVirt's
+kinds, a KubeVirt that calls node hooks, and a device plugin of somebody else.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.e2e import images
+from tests.e2e import images, sysfs_tree
 from tests.e2e.cluster import SYSFS, Cluster
 from tests.e2e.command import StepError, step
 from tests.e2e.places import CHECKOUT, DEPLOY
@@ -21,8 +22,12 @@ from tests.kubevirt.cluster import CRDS as KUBEVIRT_CRDS
 Object = dict[str, Any]
 
 RESOURCE = "gpu.example.com/gfx"
+OWN_RESOURCE = "gpu.example.com/own"
+"""What the agents' own device plugin serves."""
+PYTHON = "/opt/mdev/bin/python"
 AGENTS, OPERATORS = "mdev-node-agent", "mdev-operator"
 HERE = Path(__file__).parent
+PROGRAMS = "played"
 PLUGINS = "/var/lib/kubelet/device-plugins"
 POLICIES = ("rbac.yaml", "policy.yaml", "kubevirt-rbac.yaml", "gate-policy.yaml", "plugin.yaml")
 
@@ -67,12 +72,18 @@ def _read(paths: Iterable[Path]) -> list[Object]:
 def _for_kind(obj: Object) -> Object:
     """The gate for our resource, and the agents on the tree of the tests."""
     if obj["kind"] == "ConfigMap" and obj["metadata"]["name"] == "mdev-operator-gate":
-        return {**obj, "data": {"resources": f"{RESOURCE}\n"}}
+        return {**obj, "data": {"resources": f"{RESOURCE}\n{OWN_RESOURCE}\n"}}
     if obj["kind"] == "DaemonSet":
-        for volume in obj["spec"]["template"]["spec"]["volumes"]:
+        pod = obj["spec"]["template"]["spec"]
+        for volume in pod["volumes"]:
             host = volume.get("hostPath", {})
             if host.get("path") in ("/sys", "/sys/devices"):
                 host["path"] = SYSFS + host["path"].removeprefix("/sys")
+        (agent,) = pod["containers"]
+        agent["command"] = [PYTHON, "/program/played_kernel.py"]
+        agent["args"].append(f"--serve={OWN_RESOURCE}={sysfs_tree.TYPE}")
+        agent["volumeMounts"].append({"name": "program", "mountPath": "/program"})
+        pod["volumes"].append({"name": "program", "configMap": {"name": PROGRAMS}})
     return obj
 
 
@@ -90,10 +101,13 @@ def _kubevirt_namespace() -> Object:
 
 def _kubevirt() -> Object:
     """A KubeVirt that calls node hooks and leaves our resource to a device plugin."""
-    declared = {"mdevNameSelector": "gfx-vgpu", "resourceName": RESOURCE, "externalResourceProvider": True}
+    declared = [
+        {"mdevNameSelector": sysfs_tree.TYPE, "resourceName": resource, "externalResourceProvider": True}
+        for resource in (RESOURCE, OWN_RESOURCE)
+    ]
     configuration = {
         "developerConfiguration": {"featureGates": ["Plugins"]},
-        "permittedHostDevices": {"mediatedDevices": [declared]},
+        "permittedHostDevices": {"mediatedDevices": declared},
     }
     return {
         "apiVersion": "kubevirt.io/v1",
@@ -106,7 +120,7 @@ def _kubevirt() -> Object:
 def _plugin(image: str) -> list[Object]:
     meta = {"name": "played-device-plugin", "namespace": AGENTS}
     labels = {"app.kubernetes.io/name": "played-device-plugin"}
-    command = ["/opt/mdev/bin/python", "/program/device_plugin.py", RESOURCE, f"{SYSFS}/bus/mdev/devices", PLUGINS]
+    command = [PYTHON, "/program/device_plugin.py", RESOURCE, f"{SYSFS}/{sysfs_tree.OFFERED}", PLUGINS]
     container = {
         "name": "plugin",
         "image": image,
@@ -118,7 +132,7 @@ def _plugin(image: str) -> list[Object]:
         ],
     }
     volumes = [
-        {"name": "program", "configMap": {"name": meta["name"]}},
+        {"name": "program", "configMap": {"name": PROGRAMS}},
         {"name": "sys", "hostPath": {"path": SYSFS}},
         {"name": "plugins", "hostPath": {"path": PLUGINS}},
     ]
@@ -128,9 +142,14 @@ def _plugin(image: str) -> list[Object]:
         "containers": [container],
         "volumes": volumes,
     }
-    program = (HERE / "device_plugin.py").read_text()
+    programs = {name: (HERE / name).read_text() for name in ("device_plugin.py", "played_kernel.py")}
     return [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"device_plugin.py": program}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": PROGRAMS, "namespace": AGENTS},
+            "data": programs,
+        },
         {
             "apiVersion": "apps/v1",
             "kind": "DaemonSet",

@@ -2,8 +2,8 @@
 
 Played here is the kernel: a parent of the driver ``gfx`` (the one of tests/kernel/driver) with one type, and instances
 that are there already, whose parameter ``memory`` is an ordinary file. Writing a parameter and reading it back works
-as it would; ``create`` and ``remove`` are files that do nothing, so only devices that exist already can be used. The
-layout is that of the real driver (tests/kernel/trees/gfx.txt).
+as it would; ``create`` and ``remove`` are for played_kernel. The layout is that of the real driver
+(tests/kernel/trees/gfx.txt), but the bus is a link into ``devices``: the agent's pod may write nowhere else.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from pathlib import Path
 PARENT = "gfx0"
 TYPE = "gfx-vgpu"
 MODEL = "com.gfx/GPU"
+BUS = "devices/mdev-bus"
+OFFERED = "offered"
+"""Not of sysfs: names the devices that the vendor's plugin serves, not those that an agent makes."""
 PARENT_PATH = f"devices/virtual/gfx/{PARENT}"
 
 
-def make(root: Path, *, instances: Mapping[str, int], allowed: Sequence[int]) -> None:
+def make(root: Path, *, instances: Mapping[str, int], allowed: Sequence[int], available: int = 0) -> None:
     """Fill ``root``, emptying it first but keeping the directory itself, which is mounted somewhere.
 
-    ``instances``: memory of each device by its UUID. ``allowed``: what ``memory`` of any of them may be set to.
+    ``instances``: memory of each device by its UUID. ``allowed``: what ``memory`` of any of them may be set to, first
+    what a new one has. ``available``: how many more can be made.
     """
     for entry in root.iterdir():
         shutil.rmtree(entry)
@@ -31,7 +35,7 @@ def make(root: Path, *, instances: Mapping[str, int], allowed: Sequence[int]) ->
     _files(
         kind,
         {
-            "available_instances": "0",
+            "available_instances": str(available),
             "create": "",
             "description": "played",
             "device_api": "vfio-pci",
@@ -46,8 +50,11 @@ def make(root: Path, *, instances: Mapping[str, int], allowed: Sequence[int]) ->
     _link(root / "class/gfx" / PARENT, parent)
     _link(root / "class/mdev_bus" / PARENT, parent)
     _link(parent / "subsystem", root / "class/gfx")
-    (root / "bus/mdev/devices").mkdir(parents=True)
+    (root / BUS).mkdir()
+    _link(root / "bus/mdev/devices", root / BUS)
+    (root / OFFERED).mkdir()
     for number, (instance, memory) in enumerate(sorted(instances.items())):
+        (root / OFFERED / instance).touch()
         _instance(root, instance, memory, group=number)
 
 
@@ -64,7 +71,7 @@ def _instance(root: Path, instance: str, memory: int, *, group: int) -> None:
     iommu_group.mkdir(parents=True)
     _link(device / "iommu_group", iommu_group)
     _link(device / "subsystem", root / "bus/mdev")
-    _link(root / "bus/mdev/devices" / instance, device)
+    _link(root / BUS / instance, device)
 
 
 def _files(directory: Path, content: Mapping[str, str]) -> None:
