@@ -269,7 +269,6 @@ class Desk:
     async def _bind(self, slot: str, resource: str, instance: str) -> None:
         await self._write(partial(self._slots.bind, slot, resource, instance))
         self._presences.pop(slot, None)
-        self._released -= {slot}
         if slot in self._free_ids[resource]:
             self._free_ids[resource].remove(slot)
 
