@@ -1,4 +1,4 @@
-"""``python -m tests.suites [lint|unit|api|kernel ...]``: every check of the project, with a time budget for each.
+"""``python -m tests.suites [lint|unit|api|kubevirt|kernel ...]``: every check, with a time budget for each.
 
 Without arguments all run: lint first, then the suites. What a suite needs and the machine lacks is fetched or built
 before its clock starts. A suite over its budget is told so (another machine may be busy), one over twice its budget is
@@ -43,6 +43,7 @@ class Suite:
 SUITES = (
     Suite(name="unit", minutes=3),
     Suite(name="api", minutes=5, prepare=("tests.controlplane", "binaries")),
+    Suite(name="kubevirt", minutes=6, prepare=("tests.controlplane", "binaries")),
     Suite(name="kernel", minutes=8, prepare=("tests.kernel.guest", "prepare")),
 )
 
@@ -63,7 +64,7 @@ class Outcome:
 def main() -> int:
     """The command line; 0 if everything that was asked for is fine."""
     parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="SUITE", help="lint, unit, api, kernel (default: all)")
+    parser.add_argument("names", nargs="*", metavar="SUITE", help="lint, unit, api, kubevirt, kernel (default: all)")
     names = parser.parse_args().names
     known = ["lint", *(suite.name for suite in SUITES)]
     if unknown := [name for name in names if name not in known]:

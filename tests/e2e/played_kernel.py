@@ -27,7 +27,7 @@ def made(type_directory: Path, instance: str) -> None:
     if left < 1:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     device = type_directory.parent.parent / instance
-    taken = {os.readlink(entry / "iommu_group").rpartition("/")[2] for entry in BUS.iterdir()}
+    taken = {(entry / "iommu_group").readlink().name for entry in BUS.iterdir()}
     group = next(n for n in range(FIRST_GROUP, FIRST_GROUP + 99) if str(n) not in taken)
     (device / "migration").mkdir(parents=True)
     for parameter in (type_directory / "migration/params").iterdir():
@@ -56,7 +56,7 @@ def play() -> None:
     write = HostDirectory.write
 
     def played(self: HostDirectory, name: str, data: bytes) -> None:
-        directory = Path(os.readlink(f"/proc/self/fd/{self._open_fd()}"))
+        directory = Path(f"/proc/self/fd/{self._open_fd()}").readlink()
         if name == "create" and directory.parent.name == "mdev_supported_types":
             made(directory, data.decode().strip())
         elif name == "remove" and (directory / "mdev_type").is_symlink():

@@ -67,6 +67,31 @@ def discover_command(
     _print(discover(sysfs, output, width=width))
 
 
+KubeletDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="The kubelet's directory, such as /var/lib/kubelet. Default: the kubelet is not asked."
+    ),
+]
+HookSocket = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="SOCKET",
+        help="Serve KubeVirt's node hook PreMigrationTarget here, below a directory that virt-handler mounts, "
+        "such as /var/run/kubevirt. Needs --kubelet-dir. Default: no hook.",
+    ),
+]
+Serve = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RESOURCE=TYPE",
+        help="Serve devices of this type to pods that ask for the extended resource, such as "
+        "vendor.com/gpu-4gb=nvidia-222; TYPE is an id, or what its name file says. Can be given several times. "
+        "Needs --kubelet-dir, and externalResourceProvider: true in the KubeVirt CR. Default: no device plugin.",
+    ),
+]
+
+
 @app.command("run")
 def run_command(
     node_name: Annotated[str, typer.Option(metavar="N", help="Name of the Node that this agent speaks for.")],
@@ -85,29 +110,9 @@ def run_command(
         InUseChoice,
         typer.Option(help="Who tells whether a device is open: the processes of this machine, or nobody (Unknown)."),
     ] = InUseChoice.PROCESS,
-    kubelet_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="The kubelet's directory, such as /var/lib/kubelet. Default: the kubelet is not asked."
-        ),
-    ] = None,
-    hook_socket: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="SOCKET",
-            help="Serve KubeVirt's node hook PreMigrationTarget here, below a directory that virt-handler mounts, "
-            "such as /var/run/kubevirt. Needs --kubelet-dir. Default: no hook.",
-        ),
-    ] = None,
-    serve: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RESOURCE=TYPE",
-            help="Serve devices of this type to pods that ask for the extended resource, such as "
-            "vendor.com/gpu-4gb=nvidia-222; TYPE is an id, or what its name file says. Can be given several times. "
-            "Needs --kubelet-dir, and externalResourceProvider: true in the KubeVirt CR. Default: no device plugin.",
-        ),
-    ] = None,
+    kubelet_dir: KubeletDir = None,
+    hook_socket: HookSocket = None,
+    serve: Serve = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="One JSON object per line, or text for people.")
     ] = LogFormat.JSON,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from mdev_api.engine.openings import Candidate
 from mdev_api.kinds.device_migration import DeviceMigration
+from mdev_api.kinds.device_model import WriteStrategy
 from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_reservations import Create, DesiredValue, Device, Entry, Intent, Owner, Role, SlotRequest
 from mdev_operator.cluster import Held
@@ -34,6 +35,7 @@ def destination(
         boot_id=boot_id,
         device=device,
         values=desired_values(profile, candidate.answer.desired),
+        write_strategy=(profile.status.write_strategy if profile.status else None) or WriteStrategy.DIRECT,
     )
 
 

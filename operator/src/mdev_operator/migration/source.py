@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from mdev_api.engine.metadata import Source
 from mdev_api.hashing import reading_digest
-from mdev_api.kinds.device_migration import Binding, DeviceMigration, ExplicitDevice
+from mdev_api.kinds.device_migration import Binding, DeviceMigration, ExplicitDevice, SourceAdjustment
 from mdev_api.kinds.node_devices import NodeDevicesStatus, NodeInstance
 from mdev_api.kinds.node_reservations import Intent, Role
 from mdev_api.meaning import explicit_source, source_of
@@ -45,6 +45,9 @@ def read_source(
 ) -> SourceDevice | NoSource:
     """The source as the cluster shows it now. ``vm``: what ``source.vm`` names, looked up before; else None."""
     source = migration.spec.source
+    if migration.spec.source_adjustment is SourceAdjustment.IF_NEEDED:
+        message = "sourceAdjustment IfNeeded: this release changes no parameter of a running source; use Never"
+        return NoSource(reason="NotSupported", message=message)
     if source.vm is not None:
         if isinstance(vm, NoSource):
             return vm

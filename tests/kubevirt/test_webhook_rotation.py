@@ -21,10 +21,10 @@ from mdev_operator.webhook import certificates, rotation
 from mdev_operator.webhook.certificates import Lifetimes
 from mdev_operator.webhook.rotation import MUTATING_WEBHOOKS, SECRETS, RotationSettings
 from mdev_operator.webhook.run import WebhookSettings, serve
-from tests.api.gate_cases import GATE, gates_of, pod
-from tests.api.webhooks import HOST, drop, put, shake_hands, shipped
 from tests.controlplane.control_plane import ControlPlane
 from tests.controlplane.ports import free_ports
+from tests.kubevirt.gate_cases import GATE, gates_of, pod
+from tests.kubevirt.webhooks import HOST, drop, put, shake_hands, shipped
 from tests.waiting import eventually
 
 CONFIGURATION = "mdev-operator-gate"

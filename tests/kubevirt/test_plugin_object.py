@@ -10,10 +10,10 @@ import pytest
 import yaml
 from cel_expr_python import cel
 
-from tests.api.gate_cases import DEPLOY
 from tests.controlplane.control_plane import ControlPlane
 from tests.kubevirt import bodies
 from tests.kubevirt.cluster import abolish, establish
+from tests.kubevirt.gate_cases import DEPLOY
 
 MANIFEST = DEPLOY / "plugin.yaml"
 PLUGIN: dict[str, Any] = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))

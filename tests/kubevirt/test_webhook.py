@@ -20,11 +20,11 @@ from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import get
 from mdev_operator.webhook.rotation import MUTATING_WEBHOOKS
-from tests.api.gate_cases import EVERY_CASE, GATE, Case, gates_of, pod
-from tests.api.webhooks import HOST, NAMESPACES, identity, manifest, many, shake_hands, shipped
 from tests.controlplane.control_plane import ControlPlane
 from tests.controlplane.ports import free_ports
 from tests.controlplane.processes import Process, spawn, stop
+from tests.kubevirt.gate_cases import EVERY_CASE, GATE, Case, gates_of, pod
+from tests.kubevirt.webhooks import HOST, NAMESPACES, identity, manifest, many, shake_hands, shipped
 from tests.waiting import eventually, wait_until
 
 CONFIGURATION = "mdev-operator-gate"

@@ -31,12 +31,12 @@ from mdev_api.meaning import source_of
 from mdev_operator.kubevirt.objects import VMIMS, VMIS
 from mdev_operator.webhook.rotation import RotationSettings
 from mdev_operator.webhook.run import WebhookSettings
-from tests.api.test_webhook_rotation import serving
-from tests.api.webhooks import HOST, drop, identity, put, shipped
 from tests.controlplane.control_plane import ControlPlane
 from tests.controlplane.ports import free_ports
 from tests.kubevirt import bodies
 from tests.kubevirt.cluster import abolish, establish
+from tests.kubevirt.test_webhook_rotation import serving
+from tests.kubevirt.webhooks import HOST, drop, identity, put, shipped
 from tests.waiting import eventually
 
 CONFIGURATION = "mdev-operator-migrations"

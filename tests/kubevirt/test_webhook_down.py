@@ -8,10 +8,10 @@ import pytest
 
 from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.credentials import load
-from tests.api.gate_cases import EVERY_UNTOUCHED, Case, gates_of, pod
-from tests.api.webhooks import drop, put, shipped
 from tests.controlplane.control_plane import ControlPlane
 from tests.controlplane.ports import free_ports
+from tests.kubevirt.gate_cases import EVERY_UNTOUCHED, Case, gates_of, pod
+from tests.kubevirt.webhooks import drop, put, shipped
 from tests.waiting import eventually
 
 

@@ -10,8 +10,8 @@ from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import create, delete, get, json_patch, merge_patch
 from mdev_api.kube.resources import PODS, Resource
-from tests.api.gate_cases import DEPLOY, EVERY_CASE, GATE, OTHER, OURS, Case, container, gates_of, pod
 from tests.controlplane.control_plane import ControlPlane
+from tests.kubevirt.gate_cases import DEPLOY, EVERY_CASE, GATE, OTHER, OURS, Case, container, gates_of, pod
 from tests.waiting import eventually
 
 CONFIG_MAPS = Resource(group="", version="v1", plural="configmaps", kind="ConfigMap", namespaced=True)

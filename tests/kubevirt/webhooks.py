@@ -15,8 +15,8 @@ import yaml
 from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.requests import create, delete
 from mdev_operator.webhook.rotation import MUTATING_WEBHOOKS
-from tests.api.gate_cases import DEPLOY
 from tests.controlplane.control_plane import ControlPlane
+from tests.kubevirt.gate_cases import DEPLOY
 
 HOST = "127.0.0.1"
 ACCOUNT = ("--namespace=mdev-operator", "mdev-operator-webhook")
