@@ -65,6 +65,7 @@ class VirtController:
     hook: Callable[[Object], Awaitable[str | None]] | None = None
     refusals: list[str] = field(default_factory=list)
     container: Object | None = None
+    """What to run in pods, for nodes that have a kubelet: nothing of the kubelet is played then."""
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held for each round: who takes it has virt-controller down."""
     _waits: dict[str, tuple[datetime, float]] = field(default_factory=dict)
@@ -76,11 +77,14 @@ class VirtController:
 
     async def _start_vm(self, name: str, node: str, resource: str, spec: Object) -> Object:
         made = await self.client.send(create(VMIS, vmi(self.namespace, name, resource, spec=spec), self.namespace))
-        pod = launcher(made)
+        pod = self._with_container(launcher(made))
         pod["spec"]["nodeName"] = node
         pod = await self.client.send(create(PODS, pod, self.namespace))
-        assert not await self._refuses(pod), f"{node} has no {resource}"
-        await self._runs(pod)
+        if self.container is None:
+            assert not await self._refuses(pod), f"{node} has no {resource}"
+            await self._runs(pod)
+        else:
+            await self._until_running(pod["metadata"]["name"])
         status = {"phase": "Running", "nodeName": node, "activePods": {pod["metadata"]["uid"]: node}}
         labels = {"kubevirt.io/nodeName": node}
         return await self._patch(VMIS, name, {"metadata": {"labels": labels}, "status": status})
