@@ -103,7 +103,9 @@ def _run(suite: Suite) -> Outcome:
             f"tests/{suite.name}",
             "-q",
             f"--junit-xml={report}",
-            "--durations=5",
+            "--durations=8",
+            f"--numprocesses={WORKERS}",
+            "--dist=loadfile",
         ]
         began = time.monotonic()
         late = None

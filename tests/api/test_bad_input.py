@@ -3,49 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mdev_api.kube.client import ApiError, Client
-from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import create
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, DEVICE_MODELS, DEVICE_PROFILES, NODE_RESERVATIONS, Resource
-from tests.controlplane.control_plane import ControlPlane
 from tests.memkernel.gfx import Gfx
-from tests.simulated.cluster import SimulatedCluster, condition, ensure_namespaces, gpu, message_of
-from tests.simulated.operator_process import OperatorProcess
-
-SPACE = "test-bad-input"
-
-
-@pytest.fixture(scope="module")
-def operator(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
-    control_plane.kubectl("create", "namespace", SPACE)
-    log = tmp_path_factory.mktemp("operator") / "operator.log"
-    with OperatorProcess(control_plane.kubeconfig, log, namespace=SPACE) as process:
-        process.wait_leading()
-        yield process
-
-
-@pytest.fixture
-async def client(control_plane: ControlPlane) -> AsyncIterator[Client]:
-    async with Client(load(control_plane.kubeconfig)) as client:
-        yield client
-
-
-@pytest.fixture
-async def cluster(
-    control_plane: ControlPlane, client: Client, operator: OperatorProcess, tmp_path: Path
-) -> AsyncIterator[SimulatedCluster]:
-    await ensure_namespaces(client, "mdev-node-agent")
-    made = SimulatedCluster(
-        client=client, kubeconfig=control_plane.kubeconfig, directory=tmp_path, operator_log=operator.log
-    )
-    yield made
-    await made.clear()
+from tests.simulated.cluster import SimulatedCluster, condition, gpu, message_of
 
 
 async def test_a_source_that_does_not_exist_is_told_and_taken_when_it_appears(cluster: SimulatedCluster) -> None:

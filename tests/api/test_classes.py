@@ -7,52 +7,21 @@ kubelet, so a Pod that is bound stays Pending, which is all that is asked here: 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
-
-import pytest
 
 from mdev_api.engine.compatibility_class import class_of
 from mdev_api.engine.metadata import Source, SourceParameter, ValueType
 from mdev_api.kinds.compatibility_class import label_of
-from mdev_api.kube.client import Client
-from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import create, delete, get, merge_patch
 from mdev_api.kube.resources import COMPATIBILITY_CLASSES, DEVICE_MIGRATIONS, LEASES, NODES, PODS
-from tests.controlplane.control_plane import ControlPlane
 from tests.memkernel.driver import Module
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
-from tests.simulated.cluster import AGENT_NAMESPACE, Object, SimulatedCluster, condition, ensure_namespaces, gpu
-from tests.simulated.operator_process import OperatorProcess
+from tests.simulated.cluster import AGENT_NAMESPACE, Object, SimulatedCluster, condition, gpu
 from tests.waiting import eventually
 
-SPACE = "test-classes"
 PLAN = {"mode": "Plan"}
-
-
-@pytest.fixture(scope="module")
-def operator(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
-    """The one operator of this module."""
-    control_plane.kubectl("create", "namespace", SPACE)
-    log = tmp_path_factory.mktemp("operator") / "operator.log"
-    with OperatorProcess(control_plane.kubeconfig, log, namespace=SPACE) as process:
-        process.wait_leading()
-        yield process
-
-
-@pytest.fixture
-async def cluster(
-    control_plane: ControlPlane, operator: OperatorProcess, tmp_path: Path
-) -> AsyncIterator[SimulatedCluster]:
-    async with Client(load(control_plane.kubeconfig)) as client:
-        made = SimulatedCluster(
-            client=client, kubeconfig=control_plane.kubeconfig, directory=tmp_path, operator_log=operator.log
-        )
-        await ensure_namespaces(client, "mdev-node-agent")
-        yield made
-        await made.clear()
 
 
 def label(memory: int) -> str:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,17 +14,11 @@ from tests.controlplane.control_plane import ControlPlane
 SPACE = "test-client"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     control_plane.kubectl("create", "namespace", SPACE)
     yield control_plane
     control_plane.kubectl("delete", "namespace", SPACE, "--wait=false")
-
-
-@pytest.fixture
-async def client(plane: ControlPlane) -> AsyncIterator[Client]:
-    async with Client(load(plane.kubeconfig)) as opened:
-        yield opened
 
 
 async def make_lease(client: Client, name: str, **spec: object) -> dict:

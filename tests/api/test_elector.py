@@ -11,7 +11,6 @@ import pytest
 
 from mdev_api.kube import requests
 from mdev_api.kube.client import Client
-from mdev_api.kube.credentials import load
 from mdev_api.kube.resources import LEASES
 from mdev_operator.elector import Elector
 from tests.controlplane.control_plane import ControlPlane
@@ -40,17 +39,11 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     control_plane.kubectl("create", "namespace", SPACE)
     yield control_plane
     control_plane.kubectl("delete", "namespace", SPACE, "--wait=false")
-
-
-@pytest.fixture
-async def client(plane: ControlPlane) -> AsyncIterator[Client]:
-    async with Client(load(plane.kubeconfig)) as opened:
-        yield opened
 
 
 def elector(client: Client, name: str, identity: str) -> Elector:

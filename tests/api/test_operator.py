@@ -5,14 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from mdev_api.kube.client import Client
-from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import apply_status, create, get, merge_patch
 from mdev_api.kube.resources import (
     DEVICE_MIGRATIONS,
@@ -31,7 +25,6 @@ from tests.simulated.cluster import (
     Object,
     SimulatedCluster,
     condition,
-    ensure_namespaces,
     gpu,
     instance,
     message_of,
@@ -39,31 +32,6 @@ from tests.simulated.cluster import (
 )
 from tests.simulated.operator_process import OperatorProcess
 from tests.simulated.writes import settled_writes, written
-
-SPACE = "test-operator"
-
-
-@pytest.fixture(scope="module")
-def operator(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
-    """The one operator of this module."""
-    control_plane.kubectl("create", "namespace", SPACE)
-    log = tmp_path_factory.mktemp("operator") / "operator.log"
-    with OperatorProcess(control_plane.kubeconfig, log, namespace=SPACE) as process:
-        process.wait_leading()
-        yield process
-
-
-@pytest.fixture
-async def cluster(
-    control_plane: ControlPlane, operator: OperatorProcess, tmp_path: Path
-) -> AsyncIterator[SimulatedCluster]:
-    async with Client(load(control_plane.kubeconfig)) as client:
-        made = SimulatedCluster(
-            client=client, kubeconfig=control_plane.kubeconfig, directory=tmp_path, operator_log=operator.log
-        )
-        await ensure_namespaces(client, "mdev-node-agent")
-        yield made
-        await made.clear()
 
 
 def make_by_hand(kernel: MemoryKernel, type_id: str, parent: str = "gfx0") -> str:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from mdev_api.kube.client import Client
-from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import create, delete, get, merge_patch
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, LEASES, NAMESPACES, NODE_DEVICES, NODE_RESERVATIONS
 from tests.controlplane.control_plane import ControlPlane
@@ -24,12 +23,6 @@ from tests.simulated.operator_process import OperatorProcess
 SHORT = ("--lease-duration=4", "--renew-deadline=3", "--retry-period=0.5")
 
 Start = Callable[..., OperatorProcess]
-
-
-@pytest.fixture
-async def client(control_plane: ControlPlane) -> AsyncIterator[Client]:
-    async with Client(load(control_plane.kubeconfig)) as client:
-        yield client
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,15 +33,6 @@ class Reader:
     printed: str
     node: str
     bound: str
-
-
-@pytest.fixture(scope="module")
-def operator(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
-    control_plane.kubectl("create", "namespace", "test-schedulers-page")
-    log = tmp_path_factory.mktemp("operator") / "operator.log"
-    with OperatorProcess(control_plane.kubeconfig, log, namespace="test-schedulers-page") as process:
-        process.wait_leading()
-        yield process
 
 
 @pytest.fixture

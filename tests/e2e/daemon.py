@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,14 @@ PID, FIREWALL, FORWARDING = DIRECTORY / "pid", DIRECTORY / "firewall", DIRECTORY
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 RUNTIME = Path(__file__).with_name("runc_without_resource")
 CAP_SYS_RESOURCE = 24
+CHAINS = {
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    "raw": ("PREROUTING", "OUTPUT"),
+    "security": ("INPUT", "FORWARD", "OUTPUT"),
+}
+"""The chains that the kernel itself has in each table."""
 STOP_TIMEOUT = 30.0
 
 MISSING = (
@@ -106,11 +115,20 @@ def _start() -> None:
 
 
 def _restore_network() -> None:
-    run("iptables-restore", stdin=FIREWALL.read_text())
+    run("iptables-restore", stdin=_as_before(FIREWALL.read_text(), run("iptables-save")))
     for bridge in sorted(Path("/sys/class/net").glob("*")):
         if bridge.name == "docker0" or (bridge.name.startswith("br-") and len(bridge.name) == 15):
             run("ip", "link", "delete", bridge.name)
     IP_FORWARD.write_text(FORWARDING.read_text())
+
+
+def _as_before(before: str, now: str) -> str:
+    """What restores the rules of before: a table that was not there then is emptied, for it would be left as it is."""
+    text = before
+    for table in re.findall(r"^\*(\w+)$", now, re.MULTILINE):
+        if f"*{table}\n" not in before:
+            text += f"*{table}\n" + "".join(f":{chain} ACCEPT\n" for chain in CHAINS[table]) + "COMMIT\n"
+    return text
 
 
 def _socket() -> str:
