@@ -7,6 +7,7 @@ is not told to keep it; ``down`` ends what runs.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -65,6 +66,7 @@ def down() -> None:
     if daemon.reachable():
         cluster.delete(daemon.environment())
     daemon.stop()
+    shutil.rmtree(RUN, ignore_errors=True)
 
 
 if __name__ == "__main__":
