@@ -147,7 +147,9 @@ async def test_kubevirts_configuration_is_known_from_when_it_is_installed_and_to
     bare: ControlPlane, client: Client, namespace: str
 ) -> None:
     changes: list[Resource] = []
-    inventory = Inventory(client, "mdev-node-agent", lambda r, _name: changes.append(r), look_interval=0.2)
+    inventory = Inventory(
+        client, "mdev-node-agent", lambda r, _name: changes.append(r), lambda _node: None, look_interval=0.2
+    )
 
     async def known(**expected: Any) -> bool:
         config = inventory.cluster().kubevirt
