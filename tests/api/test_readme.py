@@ -120,7 +120,8 @@ def test_the_kernel_suite_runs(command: str) -> None:
 @pytest.mark.parametrize("command", MAKE_TEST)
 def test_what_is_not_run_here_resolves_to_its_program(command: str) -> None:
     make, *arguments = command.split()
-    done = subprocess.run([make, "-n", *arguments], cwd=TOP, capture_output=True, text=True, check=True)
+    command_line = [make, "--no-print-directory", "-n", *arguments]
+    done = subprocess.run(command_line, cwd=TOP, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith(MAKE_TEST[command])
 
 

@@ -74,7 +74,10 @@ def _no_vm(name: str, namespace: str | None, error: ApiError) -> NoSource:
     if error.reason == "NotFound":
         message = f"source.vm {name}: there is no VirtualMachineInstance {namespace}/{name}; is the VM started?"
     else:
-        message = f"source.vm {name}: this cluster has no VirtualMachineInstances: KubeVirt is not installed"
+        message = (
+            f"source.vm {name}: this cluster has no VirtualMachineInstances: KubeVirt is not installed; "
+            "name the node and its device in source.node"
+        )
     return NoSource(reason="SourceNotFound", message=message)
 
 
