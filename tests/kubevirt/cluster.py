@@ -38,7 +38,11 @@ def establish(plane: ControlPlane) -> None:
 
 
 def abolish(plane: ControlPlane) -> None:
-    """Have it not: the objects go with their kinds."""
+    """Have it not: the objects go with their kinds, also those whose finalizer nobody will ever take away."""
+    kind = f"{VMIMS.plural}.{VMIMS.group}"
+    for vmim in json.loads(plane.kubectl("get", kind, "--all-namespaces", "--output=json").stdout)["items"]:
+        where = [f"--namespace={vmim['metadata']['namespace']}", kind, vmim["metadata"]["name"]]
+        plane.kubectl("patch", *where, "--type=merge", '--patch={"metadata":{"finalizers":null}}', check=False)
     files = [f"--filename={path}" for path in sorted(CRDS.glob("*.yaml"))]
     plane.kubectl("delete", "--ignore-not-found", *files)
 
