@@ -11,7 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mdev_api.engine.capacity import Pool
 from mdev_api.engine.metadata import Answer, Metadata, Reason
+
+Criteria = tuple[bool, int, bool, tuple[int, int], bool, int]
+"""What a candidate is ranked by, most weighty first, less is better (:mod:`mdev_api.engine.plan`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +26,8 @@ class Opening:
     instance 1, or 0 when it is reserved. ``suspect``: a value of this profile was refused lately, so it ranks last.
     ``slot``: an extended resource, of whose free devices somebody else picks one; they are of one profile, ``free``
     counts them, ``values`` has what all of them agree in, and ``parent`` is None where they are of several.
+    ``pool``: what openings of one parent share (the same object in each); None: this one shares with none of another
+    type. ``alone``: of the openings of a node with this name, one device at a time takes one; None: any number.
     """
 
     node: str
@@ -34,6 +40,8 @@ class Opening:
     slot: str | None = None
     values: Mapping[str, str] | None = None
     suspect: bool = False
+    pool: Pool | None = None
+    alone: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +51,7 @@ class Candidate:
     opening: Opening
     answer: Answer
     why: str
+    criteria: Criteria
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

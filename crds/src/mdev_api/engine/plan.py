@@ -21,11 +21,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mdev_api.engine.metadata import Allowed, Answer, Metadata, Parameter, Source, ValueType, Verdict
-from mdev_api.engine.openings import Candidate, Opening, Plan, Rejection
+from mdev_api.engine.openings import Candidate, Criteria, Opening, Plan, Rejection
 from mdev_api.engine.verdict import compare, writes_to
 from mdev_api.values import number
 
-_Criteria = tuple[bool, int, bool, tuple[int, int], bool, int]
 _BECAUSE = (
     "its profile refused a value lately",
     "it needs more writes",
@@ -52,7 +51,7 @@ def rank(source: Source, openings: Iterable[Opening], source_type: str | None = 
     ``values`` must be a full reading. What a slot's ``values`` lack counts as a write: it is one for some device.
     """
     readings = _Readings(source)
-    ranked: list[tuple[_Criteria, tuple[str, ...], Opening, Answer]] = []
+    ranked: list[tuple[Criteria, tuple[str, ...], Opening, Answer]] = []
     rejections: list[Rejection] = []
     for opening in openings:
         reading = readings.of(opening.metadata)
@@ -68,7 +67,7 @@ def rank(source: Source, openings: Iterable[Opening], source_type: str | None = 
     criteria = [entry[0] for entry in ranked]
     return Plan(
         candidates=tuple(
-            Candidate(opening=opening, answer=answer, why=_why(opening, answer, mine, before))
+            Candidate(opening=opening, answer=answer, why=_why(opening, answer, mine, before), criteria=mine)
             for (mine, _, opening, answer), before in zip(ranked, [None, *criteria], strict=False)
         ),
         rejections=tuple(rejections),
@@ -113,7 +112,7 @@ def _answer_for(answer: Answer, opening: Opening) -> Answer:
     return replace(answer, writes=writes_to(answer.desired, opening.values or {}))
 
 
-def _criteria(opening: Opening, answer: Answer, reading: _Reading, source_type: str | None) -> _Criteria:
+def _criteria(opening: Opening, answer: Answer, reading: _Reading, source_type: str | None) -> Criteria:
     return (
         opening.suspect,
         len(answer.writes),
@@ -133,7 +132,7 @@ def _place(opening: Opening) -> tuple[str, ...]:
     return (*where, opening.instance or "", opening.slot or "")
 
 
-def _why(opening: Opening, answer: Answer, mine: _Criteria, before: _Criteria | None) -> str:
+def _why(opening: Opening, answer: Answer, mine: Criteria, before: Criteria | None) -> str:
     what = f"a new {opening.type}"
     if opening.instance is not None:
         what = f"the idle {opening.type} {opening.instance}"
@@ -147,7 +146,7 @@ def _why(opening: Opening, answer: Answer, mine: _Criteria, before: _Criteria | 
     return claim + _after(mine, before)
 
 
-def _after(mine: _Criteria, before: _Criteria | None) -> str:
+def _after(mine: Criteria, before: Criteria | None) -> str:
     if before is None:
         return "; nothing ranks better"
     reasons = (why for why, this, that in zip(_BECAUSE, mine, before, strict=True) if this != that)
