@@ -8,21 +8,18 @@ the engine answers SchemaError for it and still finds everything else. Unknown m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mdev_api.engine.metadata import Allowed, Metadata, Parameter, Source, SourceParameter, ValueType
+from mdev_api.engine.metadata import Metadata, Parameter, Source, SourceParameter, ValueType
 from mdev_api.names import model_name_fault, parameter_name_fault
-from mdev_api.values import JsonNumber, ValueFault, allowed_from_json, allows, from_json, shown
+from mdev_api.strict_json import JsonObject, duplicates, load, own_duplicate
+from mdev_api.strict_json import UnusableError as UnusableError
+from mdev_api.values import ValueFault, allowed_from_entries, allows, entries_from_json, from_json, shown
 
 _DESTINATION_PARAMETER = ("type", "init_value", "off_value", "allowed_values", "description")
 _SOURCE_PARAMETER = ("type", "off_value", "value")
-
-
-class UnusableError(ValueError):
-    """Input that cannot be compared at all; the message is a sentence that says what is wrong and where."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,13 +31,40 @@ class SourceInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Definition:
+    """One parameter as the text defines it, canonical; ``entries`` are its allowed values in their order.
+
+    With a ``fault`` it carries nothing else.
+    """
+
+    name: str
+    type: ValueType | None = None
+    init: str | None = None
+    off: str | None = None
+    entries: tuple[str, ...] | None = None
+    description: str | None = None
+    fault: str | None = None
+
+    def parameter(self) -> Parameter:
+        """The same, as the engine compares it."""
+        allowed = None
+        if self.type is not None and self.entries is not None:
+            allowed = allowed_from_entries(self.type, self.entries)
+        return Parameter(
+            name=self.name, type=self.type, init=self.init, off=self.off, allowed=allowed, fault=self.fault
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DestinationInfo:
     """All models of one migration info, with their faults.
 
-    ``fault``: a SchemaError of the whole. ``models`` None: it hides even the names of the models.
+    ``fault``: a SchemaError of the whole. ``models`` None: it hides even the names of the models. ``definitions``:
+    what the parameters of each model were made of, for whoever publishes them.
     """
 
     models: Mapping[str, Metadata] | None
+    definitions: Mapping[str, tuple[Definition, ...]]
     fault: str | None
     warnings: tuple[str, ...]
 
@@ -61,24 +85,16 @@ class DestinationInfo:
         return Metadata(model=None, fault="; ".join(filter(None, map(model_name_fault, sorted(self.models)))))
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    """A JSON object; ``duplicates`` are the keys that it has more than once (of those, ``members`` has the last)."""
-
-    members: dict[str, Any]
-    duplicates: tuple[str, ...]
-
-
 def parse_source(data: bytes) -> SourceInfo:
     """``{"model": str | null, "params": {name: {"type", "off_value"?, "value"?}}}``.
 
     ``model`` null or missing names no model; ``value`` null or missing is unreadable. Raises UnusableError for every
     other departure.
     """
-    document = _load(data)
-    if not isinstance(document, _Object):
+    document = load(data)
+    if not isinstance(document, JsonObject):
         raise UnusableError(f"the source must be a JSON object, not {_kind(document)}")
-    if (duplicate := next(_duplicates(document), None)) is not None:
+    if (duplicate := next(duplicates(document), None)) is not None:
         raise UnusableError(f"the key {shown(duplicate)} occurs twice in one object")
     model = document.members.get("model")
     if model is not None:
@@ -86,7 +102,7 @@ def parse_source(data: bytes) -> SourceInfo:
     if "params" not in document.members:
         raise UnusableError("the member params is missing")
     params = document.members["params"]
-    _raise_if(_not_a("params", params, _Object))
+    _raise_if(_not_a("params", params, JsonObject))
     return SourceInfo(
         source=Source(
             model=model, parameters=tuple(_source_parameter(name, body) for name, body in params.members.items())
@@ -107,129 +123,90 @@ def parse_destination(data: bytes) -> DestinationInfo:
 
     Raises UnusableError for what is no JSON object; every other fault is in the answer.
     """
-    document = _load(data)
-    if not isinstance(document, _Object):
+    document = load(data)
+    if not isinstance(document, JsonObject):
         raise UnusableError(f"the destination must be a JSON object, not {_kind(document)}")
     warnings = [*_unknown("", document, ("models",))]
-    fault = _own_duplicate(document, ("models",))
+    fault = own_duplicate(document, ("models",))
     models = document.members.get("models")
     if "models" not in document.members:
         hidden: str | None = "the member models is missing"
     elif "models" in document.duplicates:
         hidden = fault
     else:
-        hidden = _not_a("models", models, _Object)
-    if hidden is not None or not isinstance(models, _Object):
-        return DestinationInfo(models=None, fault=hidden, warnings=tuple(warnings))
-    read = {name: _model(name, body, name in models.duplicates, warnings) for name, body in models.members.items()}
-    return DestinationInfo(models=read, fault=fault, warnings=tuple(warnings))
+        hidden = _not_a("models", models, JsonObject)
+    if hidden is not None or not isinstance(models, JsonObject):
+        return DestinationInfo(models=None, definitions={}, fault=hidden, warnings=tuple(warnings))
+    definitions: dict[str, tuple[Definition, ...]] = {}
+    read = {}
+    for name, body in models.members.items():
+        read[name], definitions[name] = _model(name, body, name in models.duplicates, warnings)
+    return DestinationInfo(models=read, definitions=definitions, fault=fault, warnings=tuple(warnings))
 
 
-def _load(data: bytes) -> Any:
-    if data.startswith(b"\xef\xbb\xbf"):
-        raise UnusableError("it begins with a byte order mark: UTF-8 without one is expected")
-    try:
-        return json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_int=JsonNumber,
-            parse_float=JsonNumber,
-            parse_constant=_no_constant,
-        )
-    except UnicodeDecodeError as error:
-        raise UnusableError(f"byte {error.start} is not UTF-8 ({error.reason})") from None
-    except json.JSONDecodeError as error:
-        raise UnusableError(f"it is not JSON: {error}") from None
-    except RecursionError:
-        raise UnusableError("its lists and objects are nested too deeply to be read") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> _Object:
-    members = dict(pairs)
-    if len(members) == len(pairs):
-        return _Object(members, ())
-    seen: set[str] = set()
-    twice = dict.fromkeys(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-    return _Object(members, tuple(twice))
-
-
-def _no_constant(word: str) -> Any:
-    raise UnusableError(f"it is not JSON: {word} is no JSON value")
-
-
-def _duplicates(value: Any) -> Iterator[str]:
-    """Every key that occurs twice in one object, at any depth below ``value``."""
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, _Object):
-            yield from item.duplicates
-            waiting.extend(item.members.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
-
-
-def _own_duplicate(body: _Object, except_below: tuple[str, ...] = ()) -> str | None:
-    """A sentence about a duplicate key of ``body`` itself or of its members, those ``except_below`` left out."""
-    others = [value for key, value in body.members.items() if key not in except_below]
-    duplicate = next(iter(body.duplicates), None) or next(_duplicates(others), None)
-    return None if duplicate is None else f"the key {shown(duplicate)} occurs twice in one object"
-
-
-def _model(name: str, body: Any, twice: bool, warnings: list[str]) -> Metadata:
+def _model(name: str, body: Any, twice: bool, warnings: list[str]) -> tuple[Metadata, tuple[Definition, ...]]:
     where = f"model {shown(name)}"
     if twice:
-        return Metadata(model=name, fault=f"{where} occurs twice", parameters_known=False)
-    if not isinstance(body, _Object):
-        return Metadata(model=name, fault=_not_a(where, body, _Object), parameters_known=False)
+        return Metadata(model=name, fault=f"{where} occurs twice", parameters_known=False), ()
+    if not isinstance(body, JsonObject):
+        return Metadata(model=name, fault=_not_a(where, body, JsonObject), parameters_known=False), ()
     warnings.extend(_unknown(where, body, ("params",)))
-    fault = _own_duplicate(body, ("params",))
+    fault = own_duplicate(body, ("params",))
     params = body.members.get("params")
     if "params" not in body.members:
         hidden: str | None = f"{where}: the member params is missing"
     elif "params" in body.duplicates:
         hidden = fault
     else:
-        hidden = _not_a("params", params, _Object)
-    if hidden is not None or not isinstance(params, _Object):
-        return Metadata(model=name, fault=hidden, parameters_known=False)
-    parameters = (
-        _parameter(parameter, entry, parameter in params.duplicates, f"{where}, parameter {shown(parameter)}", warnings)
-        for parameter, entry in params.members.items()
+        hidden = _not_a("params", params, JsonObject)
+    if hidden is not None or not isinstance(params, JsonObject):
+        return Metadata(model=name, fault=hidden, parameters_known=False), ()
+    definitions = tuple(
+        _definition(entry, body, entry in params.duplicates, f"{where}, parameter {shown(entry)}", warnings)
+        for entry, body in params.members.items()
     )
-    return Metadata(model=name, parameters=tuple(parameters), fault=fault)
+    metadata = Metadata(model=name, parameters=tuple(d.parameter() for d in definitions), fault=fault)
+    return metadata, definitions
 
 
-def _parameter(name: str, body: Any, twice: bool, where: str, warnings: list[str]) -> Parameter:
+def _definition(name: str, body: Any, twice: bool, where: str, warnings: list[str]) -> Definition:
     """One parameter; with any fault it carries nothing but the sentences that say so."""
     if twice:
-        return Parameter(name=name, type=None, init=None, fault=f"parameter {shown(name)} is defined twice")
-    if not isinstance(body, _Object):
-        return Parameter(name=name, type=None, init=None, fault=_not_a(f"parameter {shown(name)}", body, _Object))
+        return Definition(name=name, fault=f"parameter {shown(name)} is defined twice")
+    if not isinstance(body, JsonObject):
+        return Definition(name=name, fault=_not_a(f"parameter {shown(name)}", body, JsonObject))
     warnings.extend(_unknown(where, body, _DESTINATION_PARAMETER))
-    faults = [fault for fault in (parameter_name_fault(name), _own_duplicate(body)) if fault is not None]
+    faults = [fault for fault in (parameter_name_fault(name), own_duplicate(body)) if fault is not None]
     if "description" in body.members:
         faults += filter(None, [_not_a("description", body.members["description"], str)])
     value_type = _type(body, faults)
     if "init_value" not in body.members:
         faults.append("the member init_value is missing")
     if value_type is None:
-        return Parameter(name=name, type=None, init=None, fault="; ".join(faults))
+        return Definition(name=name, fault="; ".join(faults))
     init = _value("init_value", value_type, body, faults)
     off = _value("off_value", value_type, body, faults)
-    allowed = _allowed(value_type, body, faults)
+    entries = _entries(value_type, body, faults)
+    allowed = None if entries is None else allowed_from_entries(value_type, entries)
     if init is not None and not allows(allowed, value_type, init):
         faults.append(f"init_value {shown(init)} is not among the allowed values")
     if faults:
-        return Parameter(name=name, type=None, init=None, fault="; ".join(faults))
+        return Definition(name=name, fault="; ".join(faults))
     if off is not None and not allows(allowed, value_type, off):
         warnings.append(f"{where}: off_value {shown(off)} is not among the allowed values")
-    return Parameter(name=name, type=value_type, init=init, off=off, allowed=allowed)
+    return Definition(
+        name=name,
+        type=value_type,
+        init=init,
+        off=off,
+        entries=entries,
+        description=body.members.get("description"),
+    )
 
 
 def _source_parameter(name: str, body: Any) -> SourceParameter:
     where = f"parameter {shown(name)}"
-    _raise_if(parameter_name_fault(name) or _not_a(where, body, _Object))
+    _raise_if(parameter_name_fault(name) or _not_a(where, body, JsonObject))
     faults: list[str] = []
     value_type = _type(body, faults)
     value = off = None
@@ -242,7 +219,7 @@ def _source_parameter(name: str, body: Any) -> SourceParameter:
     return SourceParameter(name=name, type=value_type, value=value, off=off, unreadable=why)
 
 
-def _type(body: _Object, faults: list[str]) -> ValueType | None:
+def _type(body: JsonObject, faults: list[str]) -> ValueType | None:
     if "type" not in body.members:
         faults.append("the member type is missing")
         return None
@@ -253,7 +230,7 @@ def _type(body: _Object, faults: list[str]) -> ValueType | None:
     return ValueType(word)
 
 
-def _value(member: str, value_type: ValueType, body: _Object, faults: list[str]) -> str | None:
+def _value(member: str, value_type: ValueType, body: JsonObject, faults: list[str]) -> str | None:
     if member not in body.members:
         return None
     try:
@@ -263,11 +240,11 @@ def _value(member: str, value_type: ValueType, body: _Object, faults: list[str])
         return None
 
 
-def _allowed(value_type: ValueType, body: _Object, faults: list[str]) -> Allowed | None:
+def _entries(value_type: ValueType, body: JsonObject, faults: list[str]) -> tuple[str, ...] | None:
     if "allowed_values" not in body.members:
         return None
     try:
-        return allowed_from_json(value_type, body.members["allowed_values"])
+        return entries_from_json(value_type, body.members["allowed_values"])
     except ValueFault as fault:
         faults.append(f"allowed_values: {fault}")
         return None
@@ -291,6 +268,6 @@ def _not_a(what: str, value: Any, kind: type) -> str | None:
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, _Object):
+    if isinstance(value, JsonObject):
         return "an object"
     return "a list" if isinstance(value, list) else shown(value)
