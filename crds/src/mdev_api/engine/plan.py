@@ -17,8 +17,9 @@ are compared by the first, then by the second, in exact integers, so that a huge
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mdev_api.engine.metadata import Allowed, Answer, Metadata, Parameter, Source, ValueType, Verdict
 from mdev_api.engine.openings import Candidate, Criteria, Opening, Plan, Rejection
@@ -67,7 +68,7 @@ def rank(source: Source, openings: Iterable[Opening], source_type: str | None = 
     criteria = [entry[0] for entry in ranked]
     return Plan(
         candidates=tuple(
-            Candidate(opening=opening, answer=answer, why=_why(opening, answer, mine, before), criteria=mine)
+            Candidate(opening=opening, answer=answer, why=claim(opening, answer) + after(mine, before), criteria=mine)
             for (mine, _, opening, answer), before in zip(ranked, [None, *criteria], strict=False)
         ),
         rejections=tuple(rejections),
@@ -132,7 +133,8 @@ def _place(opening: Opening) -> tuple[str, ...]:
     return (*where, opening.instance or "", opening.slot or "")
 
 
-def _why(opening: Opening, answer: Answer, mine: Criteria, before: Criteria | None) -> str:
+def claim(opening: Opening, answer: Answer) -> str:
+    """What would be taken, and what it still needs."""
     what = f"a new {opening.type}"
     if opening.instance is not None:
         what = f"the idle {opening.type} {opening.instance}"
@@ -140,13 +142,12 @@ def _why(opening: Opening, answer: Answer, mine: Criteria, before: Criteria | No
         what = f"a free {opening.type} of {opening.slot}"
     names = ", ".join(write.parameter for write in answer.writes)
     if not answer.writes:
-        claim = f"{what} has the right values already"
-    else:
-        claim = f"{what} needs {len(answer.writes)} write{'s' if len(answer.writes) > 1 else ''} ({names})"
-    return claim + _after(mine, before)
+        return f"{what} has the right values already"
+    return f"{what} needs {len(answer.writes)} write{'s' if len(answer.writes) > 1 else ''} ({names})"
 
 
-def _after(mine: Criteria, before: Criteria | None) -> str:
+def after(mine: Sequence[Any], before: Sequence[Any] | None) -> str:
+    """Why it ranks after the one before it, by the first of the criteria (:data:`Criteria`) in which they differ."""
     if before is None:
         return "; nothing ranks better"
     reasons = (why for why, this, that in zip(_BECAUSE, mine, before, strict=True) if this != that)
