@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import create, delete, get, list_page, merge_patch
@@ -20,7 +22,7 @@ from mdev_api.kube.resources import DEVICE_MIGRATIONS, EVENTS, NAMESPACES, NODES
 from tests.controlplane.control_plane import ControlPlane
 from tests.kubevirt.bodies import GATE, NODE_LABELS
 from tests.kubevirt.virt_controller import VMIMS, VMIS, VirtController
-from tests.waiting import eventually
+from tests.waiting import eventually, wait_until
 
 Object = dict[str, Any]
 
@@ -31,10 +33,22 @@ PATIENCE = 30.0
 
 
 def establish(plane: ControlPlane) -> None:
-    """Have the API server serve KubeVirt's kinds."""
-    files = [f"--filename={path}" for path in sorted(CRDS.glob("*.yaml"))]
+    """Have the API server serve KubeVirt's kinds, each listed once.
+
+    A kind that goes before its storage was ready stays for ever: the API server's finalizer fails with "storage is
+    (re)initializing" (condition Terminating of the CRD) and does not try again.
+    """
+    paths = sorted(CRDS.glob("*.yaml"))
+    files = [f"--filename={path}" for path in paths]
     plane.kubectl("apply", "--server-side", *files)
     plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *files)
+    for spec in (yaml.safe_load(path.read_text())["spec"] for path in paths):
+        url = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+        wait_until(
+            lambda url=url: plane.kubectl("get", f"--raw={url}", check=False).returncode == 0,
+            timeout=30,
+            what=f"{url} to be served",
+        )
 
 
 def abolish(plane: ControlPlane) -> None:

@@ -20,7 +20,7 @@ import yaml
 
 from mdev_api.kube.client import Client
 from mdev_api.kube.requests import merge_patch
-from mdev_api.kube.resources import NODES
+from mdev_api.kube.resources import DEVICE_MIGRATIONS, NODES
 from mdev_node_agent.kubelet import plugin
 from tests.agent.node import Node, ensure_namespace
 from tests.controlplane.control_plane import ControlPlane
@@ -168,3 +168,25 @@ async def test_two_vms_that_move_to_one_node_at_once_each_get_their_own_device(m
         uid = vmims[name]["metadata"]["uid"]
         (pod,) = [p for p, have in labels.items() if have["kubevirt.io/migrationJobUID"] == uid]
         assert machines.nodes[b].kernel.read(machines.attribute(b, pod)).strip() == str(memory), name
+
+
+async def test_a_foreign_pod_of_the_same_namespace_that_takes_the_device_ends_the_migration_with_that_reason(
+    machines: Machines,
+) -> None:
+    cluster = machines.cluster
+    a, b = machines.nodes
+    await start_vm(machines, "vm", a, 8192)
+    cluster.player.kubelet_holds.add(b)
+    vmim = await cluster.player.submit("move", "vm")
+    name = f"vmim-{vmim['metadata']['uid']}"
+    await cluster.until(DEVICE_MIGRATIONS, name, "started", lambda o: bool(o and o["spec"].get("started")))
+
+    taken = await asyncio.to_thread(machines.managers[b].admit, cluster.namespace, "intruder", RESOURCE)
+
+    done = await cluster.finished(vmim, "Failed")
+    assert done["spec"]["outcome"] == "Failed"
+    await cluster.phase("move", "Failed")
+    assert any(f"pod {cluster.namespace}/intruder" in note for note in await cluster.notes("VirtualMachineInstance"))
+    assert await cluster.where("vm") == a
+    (device,) = taken.environment.values()
+    assert device in await machines.nodes[b].instances(), "what the foreign pod has must stay"

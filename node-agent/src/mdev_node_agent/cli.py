@@ -73,6 +73,14 @@ KubeletDir = Annotated[
         metavar="DIR", help="The kubelet's directory, such as /var/lib/kubelet. Default: the kubelet is not asked."
     ),
 ]
+OwnPod = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMESPACE/NAME",
+        help="The pod in which this agent runs: a kubelet that does not list it has only just started, and is not "
+        "believed yet. Default: every answer of the kubelet counts.",
+    ),
+]
 HookSocket = Annotated[
     Path | None,
     typer.Option(
@@ -111,6 +119,7 @@ def run_command(
         typer.Option(help="Who tells whether a device is open: the processes of this machine, or nobody (Unknown)."),
     ] = InUseChoice.PROCESS,
     kubelet_dir: KubeletDir = None,
+    own_pod: OwnPod = None,
     hook_socket: HookSocket = None,
     serve: Serve = None,
     log_format: Annotated[
@@ -132,6 +141,7 @@ def run_command(
             in_use=in_use,
             log_format=log_format,
             kubelet_dir=kubelet_dir,
+            own_pod=own_pod,
             hook_socket=hook_socket,
             serve=tuple(serve or ()),
         )

@@ -12,6 +12,7 @@ import random
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -28,6 +29,7 @@ from mdev_node_agent.hands import Hands
 from mdev_node_agent.in_use import InUseSource, NoSource, ProcessSource
 from mdev_node_agent.journal import Journal, JournalError
 from mdev_node_agent.kubelet.resources import ServeError, resources_of
+from mdev_node_agent.kubelet.serving import Pod
 from mdev_node_agent.lease import renew_for_ever
 from mdev_node_agent.ledger import Ledger
 from mdev_node_agent.logs import configure
@@ -109,6 +111,7 @@ def _check(settings: RunSettings) -> None:
         raise CannotRunError("the hook asks the kubelet which device a pod has: set --kubelet-dir beside --hook-socket")
     if settings.serve and settings.kubelet_dir is None:
         raise CannotRunError("a device plugin registers with the kubelet: set --kubelet-dir beside --serve")
+    _own_pod(settings)
     try:
         resources_of(settings.serve)
     except ServeError as error:
@@ -119,9 +122,19 @@ def _kubelet(settings: RunSettings) -> Kubelet | None:
     """This node's kubelet, if it is to be asked. gRPC is loaded only then: it takes 10 MB and a third of a second."""
     if settings.kubelet_dir is None:
         return None
-    from mdev_node_agent.kubelet.pod_resources import Kubelet
+    from mdev_node_agent.kubelet.pod_resources import Kubelet, ask
 
-    return Kubelet(settings.kubelet_dir)
+    return Kubelet(settings.kubelet_dir, asking=partial(ask, own_pod=_own_pod(settings)))
+
+
+def _own_pod(settings: RunSettings) -> Pod | None:
+    """The agent's own pod; CannotRunError if the text names none."""
+    if settings.own_pod is None:
+        return None
+    namespace, _, name = settings.own_pod.partition("/")
+    if not namespace or not name or "/" in name:
+        raise CannotRunError(f"--own-pod {settings.own_pod!r} names no pod: write NAMESPACE/NAME")
+    return Pod(namespace=namespace, name=name)
 
 
 def _memory(settings: RunSettings, boot_id: str) -> tuple[Journal, Ledger]:

@@ -17,14 +17,16 @@ class CannotRunError(Exception):
 class RunSettings:
     """Settings of ``mdev-node-agent run``.
 
-    ``node``: name of the Node, and so of its NodeDevices, NodeReservations and Lease. ``sysfs``: where the host's sysfs
-    is mounted. ``kubeconfig``: None takes what the environment gives (see :func:`mdev_api.kube.credentials.load`).
-    ``state_dir``: journal and ledger, on a disk that survives the process. ``namespace``: that of the Lease.
-    ``rescan_seconds``: between two rescans of sysfs, jittered by a tenth. ``in_use``: ``process`` looks at the
-    processes of this machine, ``none`` says Unknown. ``log_format``: ``json`` or ``console``. ``kubelet_dir``: the
-    kubelet's directory; None: the kubelet is not asked, no slot can be reserved, and gRPC is not loaded.
-    ``hook_socket``: where virt-handler's node hook is served; None: it is not. ``serve``: what our own device plugin
-    serves, ``RESOURCE=TYPE`` each; empty: there is no plugin.
+    ``node``: name of the Node, and so of its NodeDevices, NodeReservations and Lease. ``sysfs``: where the host's
+    sysfs is mounted. ``kubeconfig``: None takes what the environment gives (see
+    :func:`mdev_api.kube.credentials.load`). ``state_dir``: journal and ledger, on a disk that survives the process.
+    ``namespace``: that of the Lease. ``rescan_seconds``: between two rescans of sysfs, jittered by a tenth.
+    ``in_use``: ``process`` looks at the processes of this machine, ``none`` says Unknown. ``log_format``: ``json``
+    or ``console``. ``kubelet_dir``: the kubelet's directory; None: the kubelet is not asked, no slot can be
+    reserved, and gRPC is not loaded. ``own_pod``: ``NAMESPACE/NAME`` of the pod that the agent runs in, by which an
+    answer of the kubelet is known from that of one that has only just started. ``hook_socket``: where
+    virt-handler's node hook is served; None: it is not. ``serve``: what our own device plugin serves,
+    ``RESOURCE=TYPE`` each; empty: there is no plugin.
     """
 
     node: str
@@ -36,6 +38,7 @@ class RunSettings:
     in_use: str = "process"
     log_format: str = "json"
     kubelet_dir: Path | None = None
+    own_pod: str | None = None
     hook_socket: Path | None = None
     serve: tuple[str, ...] = ()
 

@@ -94,6 +94,17 @@ def test_what_the_kubelet_says_comes_over_its_socket(short_path: Path) -> None:
     assert view == View(allocations=(given,), allocatable={"vendor.com/gpu": ("a", "b")})
 
 
+def test_a_list_without_the_agents_own_pod_is_no_answer(short_path: Path) -> None:
+    fake, own = FakeKubelet(short_path), Pod(namespace="agents", name="agent-x")
+    fake.offer("vendor.com/gpu", "a")
+    with fake.running():
+        with pytest.raises(KubeletSilentError, match=r"does not list pod agents/agent-x.*only just started") as silent:
+            ask(fake.socket, own_pod=own)
+        fake.give(own.namespace, own.name, "vendor.com/other")
+        assert ask(fake.socket, own_pod=own).allocatable == {"vendor.com/gpu": ("a",)}
+    assert not silent.value.slow
+
+
 def test_a_socket_that_nobody_serves_is_told_with_its_path(short_path: Path) -> None:
     with pytest.raises(
         KubeletSilentError, match=r"the kubelet does not answer at .*/none.sock \(UNAVAILABLE"

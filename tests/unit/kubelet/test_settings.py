@@ -28,5 +28,10 @@ def test_a_plugin_needs_the_kubelet(capsys: pytest.CaptureFixture[str], sysfs: s
     assert "set --kubelet-dir beside --serve" in said(capsys, sysfs, "--serve", "a.com/x=t")
 
 
+def test_an_own_pod_that_names_none_is_told(capsys: pytest.CaptureFixture[str], sysfs: str) -> None:
+    told = said(capsys, sysfs, "--own-pod", "agent-x", "--kubelet-dir", "/var/lib/kubelet")
+    assert "'agent-x' names no pod: write NAMESPACE/NAME" in told
+
+
 def test_a_resource_that_cannot_be_is_told(capsys: pytest.CaptureFixture[str], sysfs: str) -> None:
     assert "write DOMAIN/NAME" in said(capsys, sysfs, "--serve", "gpu=t", "--kubelet-dir", "/var/lib/kubelet")

@@ -3,8 +3,8 @@
 Allocate is not told for which pod, so a foreign pod may come first. PodResources tells afterwards who has the device.
 A migration's target pod is always in the namespace of its DeviceMigration, so a pod of another one is foreign for sure:
 the entry answers Lost, the operator plans again, and the foreign pod keeps what it has. A foreign pod of the same
-namespace cannot be told here, because the agent knows no names of target pods: the target then gets a device that was
-not prepared for it, and the node hook, which is told the target's name, lets no migration into it.
+namespace cannot be told here, because the agent knows no names of target pods: the operator tells it from what this
+agent publishes, and the node hook, which is told the target's name, lets no migration into a wrong device.
 """
 
 from __future__ import annotations

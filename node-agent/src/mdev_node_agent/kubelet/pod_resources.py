@@ -4,6 +4,9 @@ The kubelet has no watch for this, so it is asked at every look at the node and 
 in between. Each question has its own connection: a kubelet that restarts makes a new socket, and nothing waits for
 gRPC's growing pauses. Questions block (a thread asks them, never the event loop) and end within a deadline; a kubelet
 that lets one run out is not asked again for a moment, so that it does not slow down every look.
+
+A kubelet that has just started may list nothing although pods run, and "no pod has it" would then be a lie that frees a
+device under a VM. An agent that knows its own pod takes no list without that pod for an answer.
 """
 
 from __future__ import annotations
@@ -40,8 +43,11 @@ class KubeletSilentError(Exception):
         self.slow = slow
 
 
-def ask(socket: Path, *, timeout: float = DEADLINE_SECONDS) -> View:
-    """What every pod has, and what device plugins offer. Blocks up to ``timeout`` seconds; KubeletSilentError."""
+def ask(socket: Path, *, own_pod: Pod | None = None, timeout: float = DEADLINE_SECONDS) -> View:
+    """What every pod has, and what device plugins offer. Blocks up to ``timeout`` seconds; KubeletSilentError.
+
+    ``own_pod``: a pod of this node that runs for sure; an answer without it is none.
+    """
     options = (("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.use_local_subchannel_pool", 1))
     try:
         with grpc.insecure_channel(f"unix:{socket}", options=options) as channel:
@@ -54,7 +60,14 @@ def ask(socket: Path, *, timeout: float = DEADLINE_SECONDS) -> View:
         slow = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         why = f"{error.code().name}: {error.details()}"
         raise KubeletSilentError(f"the kubelet does not answer at {socket} ({why})", slow=slow) from None
-    return View(allocations=tuple(_allocations(given.pod_resources)), allocatable=_allocatable(offered.devices))
+    pods = given.pod_resources
+    if own_pod is not None and not any((p.namespace, p.name) == (own_pod.namespace, own_pod.name) for p in pods):
+        message = (
+            f"the kubelet at {socket} does not list pod {own_pod.namespace}/{own_pod.name}, in which this agent runs: "
+            "it has only just started, or --own-pod names another pod"
+        )
+        raise KubeletSilentError(message, slow=False)
+    return View(allocations=tuple(_allocations(pods)), allocatable=_allocatable(offered.devices))
 
 
 def _allocations(pods: Iterable[api.PodResources]) -> Iterable[Allocation]:

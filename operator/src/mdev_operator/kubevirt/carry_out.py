@@ -24,6 +24,7 @@ from mdev_operator.kubevirt.decide import (
     Tell,
     Ungate,
 )
+from mdev_operator.kubevirt.foreign import TARGET_POD_ANNOTATION
 from mdev_operator.kubevirt.lookup import VMIM_LABEL, VMIM_NAME_PREFIX
 from mdev_operator.kubevirt.ungate import CannotBind, ungate
 from mdev_operator.kubevirt.watching import VMIM_ANNOTATION
@@ -89,7 +90,11 @@ async def _create(send: Send, matter: Matter, sight: Sight, step: Create) -> Non
             "name": f"{VMIM_NAME_PREFIX}{matter.uid}",
             "namespace": matter.namespace,
             "labels": {VMIM_LABEL: matter.name[:LABEL_LENGTH].rstrip("-.")},
-            "annotations": {VMIM_ANNOTATION: matter.name, **({RESOURCE_ANNOTATION: resource} if resource else {})},
+            "annotations": {
+                VMIM_ANNOTATION: matter.name,
+                TARGET_POD_ANNOTATION: sight.pod.name,
+                **({RESOURCE_ANNOTATION: resource} if resource else {}),
+            },
         },
         "spec": {
             "source": {"vm": {"name": sight.vmim.vmi}},

@@ -16,6 +16,7 @@ from mdev_api.engine.verdict import compare
 from mdev_api.kinds.device_migration import Attempt, DeviceMigration, DeviceMigrationStatus, MappedDevice, Mode
 from mdev_api.kinds.node_reservations import FailureReason, Intent, State
 from mdev_operator.cluster import Held, instance_of
+from mdev_operator.kubevirt.foreign import taken_by, waits_for_pod
 from mdev_operator.kubevirt.pod_fit import PodConstraints, misfit
 from mdev_operator.migration import entries, letting_go
 from mdev_operator.migration.decision import Decision, Reserve, Situation, Tell
@@ -77,18 +78,31 @@ def _while_ready(s: Situation) -> Decision:
     if not spec.started and left <= 0:
         # First of all: once this was told, no entry is held any more, and that is no loss.
         return letting_go.expired(s)
-    if current is None or (current.answer is not None and current.answer.state in (State.FAILED, State.LOST)):
-        return _lost_after_ready(s, current)
+    lost = _why_lost(s, current)
+    if current is None or lost is not None:
+        return _lost_after_ready(s, current, lost or "its reservation was removed")
     status = _with_picked(s, current)
+    follow = waits_for_pod(s.migration)
     if spec.started:
         if left > 0:
-            return Decision(status=status, look_again=left)
+            return Decision(status=status, look_again=left, follow=follow)
         message = (
             f"started, and no outcome told within {spec.prepared_ttl_seconds} s after Ready; "
             "the devices are held until spec.outcome is set"
         )
         return Decision(status=s.with_condition(status, "Overdue", True, "OutcomeNotTold", message))
-    return Decision(status=status, look_again=left)
+    return Decision(status=status, look_again=left, follow=follow)
+
+
+def _why_lost(s: Situation, current: Held | None) -> str | None:
+    """Why the prepared device is not the migration's any more; None: it still is, or there is no reservation."""
+    if current is None:
+        return None
+    if current.answer is not None and current.answer.state in (State.FAILED, State.LOST):
+        return _said(current)
+    instance, devices = instance_of(current), s.cluster.devices.get(current.node)
+    pod = taken_by(s.migration, devices.status if devices is not None else None, instance)
+    return f"pod {pod}, which is not the one it was prepared for, has got {instance}" if pod is not None else None
 
 
 def _with_picked(s: Situation, current: Held) -> DeviceMigrationStatus:
@@ -101,9 +115,8 @@ def _with_picked(s: Situation, current: Held) -> DeviceMigrationStatus:
     return status if device is None else status.model_copy(update={"devices": (device,)})
 
 
-def _lost_after_ready(s: Situation, current: Held | None) -> Decision:
+def _lost_after_ready(s: Situation, current: Held | None, why: str) -> Decision:
     """The prepared device is gone. Before ``started`` another one is looked for; after it, only the outcome counts."""
-    why = _said(current) if current is not None else "its reservation was removed"
     if s.migration.spec.started:
         message = f"the prepared device was lost after started: {why}; tell the outcome"
         return Decision(status=s.with_condition(s.migration.status, "Overdue", True, "DestinationLost", message))
