@@ -2,7 +2,8 @@
 
     <type>/migration/model
     <type>/migration/params/<p>/{type,init_value,off_value,allowed_values,description,runtime_writable}
-    <device>/migration/<p>
+
+A device without a type has the same below ``<device>/migration_info/``.
 
 ``model``, ``params/``, and of each parameter ``type`` and ``init_value`` must be there. What is there is turned into
 ``spec.published`` of a DeviceProfile with canonical values; what cannot be understood becomes a ``schemaError``, of the
@@ -17,97 +18,53 @@ Nothing in the result says where it was read, so nodes that see the same publish
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mdev_api.engine.metadata import ValueType
-from mdev_api.names import model_name_fault, parameter_name_fault
 from mdev_api.values import ValueFault, allowed_from_entries, allows, entries_from_sysfs, from_sysfs, shown
 from mdev_node_agent.observation import Unreadable
+from mdev_node_agent.publication import (
+    MAX_FAULT,
+    Publication,
+    description_text,
+    entries_fault,
+    faulty,
+    model_fault,
+    names_fault,
+)
 from mdev_node_agent.sysfs.attribute import contents, reason, unreadable
 from mdev_node_agent.sysfs.port import Directory
 
 GROUP = "migration"
-MAX_PARAMETERS = 64
-MAX_ENTRIES = 64
-MAX_ENTRY = 256
-MAX_MODEL = 512
-MAX_DESCRIPTION = 256
-MAX_FAULT = 1024
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Publication:
-    """What a type says of itself. ``published`` None: nothing, as every driver of today."""
-
-    published: Mapping[str, Any] | None
-    unreadable: tuple[Unreadable, ...] = ()
 
 
 class _WholeFaultError(Exception):
     """Why the metadata cannot be understood as a whole."""
 
 
-def read_published(type_directory: Directory, path: str) -> Publication:
-    """What is published below an mdev type; ``path`` is the type's, for what is told. Never raises OSError."""
+def read_published(directory: Directory, path: str, group: str = GROUP) -> Publication | None:
+    """What is published below ``group`` of a type or device; ``path`` is that of ``directory``, for what is told.
+
+    None: there is no such group. Never raises OSError.
+    """
     told: list[Unreadable] = []
-    path = f"{path}/{GROUP}"
+    path = f"{path}/{group}"
     try:
-        group = type_directory.open(GROUP)
+        files = directory.open(group)
     except OSError as error:
         if error.errno == errno.ENOENT:
-            return Publication(published=None)
-        told.append(unreadable(path, GROUP, error))
-        return Publication(published=_whole(f"{GROUP}: {reason(error)}"), unreadable=tuple(told))
-    with group:
+            return None
+        told.append(unreadable(path, group, error))
+        return Publication(published=faulty(f"{group}: {reason(error)}"), unreadable=tuple(told))
+    with files:
         try:
-            model = _model(group, path, told)
-            parameters = _parameters(group, path, told)
+            model = _model(files, path, told)
+            parameters = _parameters(files, path, told)
         except _WholeFaultError as fault:
-            return Publication(published=_whole(str(fault)), unreadable=tuple(told))
+            return Publication(published=faulty(f"{group}/{fault}"), unreadable=tuple(told))
     published = {"model": model, "parameters": parameters} if parameters else {"model": model}
     return Publication(published=published, unreadable=tuple(told))
-
-
-def read_values(
-    device: Directory, path: str, published: Mapping[str, Any]
-) -> tuple[dict[str, str], tuple[Unreadable, ...]]:
-    """Canonical value of each published parameter of an instance, and what could not be read. Never raises OSError."""
-    values: dict[str, str] = {}
-    told: list[Unreadable] = []
-    parameters = published.get("parameters", [])
-    path = f"{path}/{GROUP}"
-    if not parameters:
-        return values, ()
-    try:
-        group = device.open(GROUP)
-    except OSError as error:
-        return values, tuple(unreadable(f"{path}/{p['name']}", p["name"], error) for p in parameters)
-    with group:
-        for parameter in parameters:
-            value = _value(group, f"{path}/{parameter['name']}", parameter)
-            if isinstance(value, str):
-                values[parameter["name"]] = value
-            else:
-                told.append(value)
-    return values, tuple(told)
-
-
-def _value(group: Directory, path: str, parameter: Mapping[str, Any]) -> str | Unreadable:
-    name = parameter["name"]
-    if "type" not in parameter:
-        return Unreadable(path=path, name=name, errno="", message=f"{path}: the driver publishes no type for it")
-    try:
-        return from_sysfs(ValueType(parameter["type"]), contents(group, name))
-    except OSError as error:
-        return unreadable(path, name, error)
-    except ValueFault as fault:
-        return Unreadable(path=path, name=name, errno="", message=f"{path}: {fault}")
-
-
-def _whole(fault: str) -> dict[str, Any]:
-    return {"schemaError": fault[:MAX_FAULT]}
 
 
 def _model(group: Directory, path: str, told: list[Unreadable]) -> str:
@@ -115,12 +72,10 @@ def _model(group: Directory, path: str, told: list[Unreadable]) -> str:
         model = contents(group, "model").removesuffix("\n")
     except OSError as error:
         told.append(unreadable(f"{path}/model", "model", error))
-        raise _WholeFaultError(f"{GROUP}/model: {reason(error)}") from None
-    fault = model_name_fault(model)
-    if fault is None and len(model) > MAX_MODEL:
-        fault = f"model name {shown(model)}: at most {MAX_MODEL} characters are expected"
+        raise _WholeFaultError(f"model: {reason(error)}") from None
+    fault = model_fault(model)
     if fault is not None:
-        raise _WholeFaultError(f"{GROUP}/model: {fault}")
+        raise _WholeFaultError(f"model: {fault}")
     return model
 
 
@@ -129,19 +84,13 @@ def _parameters(group: Directory, path: str, told: list[Unreadable]) -> list[dic
     try:
         with group.open("params") as params:
             names = params.list()
-            fault = _names_fault(names)
+            fault = names_fault(names)
             if fault is not None:
-                raise _WholeFaultError(f"{GROUP}/params: {fault}")
+                raise _WholeFaultError(f"params: {fault}")
             return [_parameter(params, f"{path}/{name}", name, told) for name in names]
     except OSError as error:
         told.append(unreadable(path, "params", error))
-        raise _WholeFaultError(f"{GROUP}/params: {reason(error)}") from None
-
-
-def _names_fault(names: Sequence[str]) -> str | None:
-    if len(names) > MAX_PARAMETERS:
-        return f"{len(names)} parameters, at most {MAX_PARAMETERS} are expected"
-    return next((fault for fault in map(parameter_name_fault, names) if fault is not None), None)
+        raise _WholeFaultError(f"params: {reason(error)}") from None
 
 
 def _parameter(params: Directory, path: str, name: str, told: list[Unreadable]) -> dict[str, Any]:
@@ -230,11 +179,8 @@ def _allowed(reader: _Files, value_type: ValueType) -> tuple[str, ...] | None:
     except ValueFault as fault:
         reader.faults.append(f"allowed_values: {fault}")
         return None
-    if len(entries) > MAX_ENTRIES:
-        reader.faults.append(f"allowed_values: {len(entries)} entries, at most {MAX_ENTRIES} are expected")
-        return None
-    if longest := next((entry for entry in entries if len(entry) > MAX_ENTRY), None):
-        reader.faults.append(f"allowed_values: {shown(longest)}: at most {MAX_ENTRY} characters are expected")
+    if (beyond := entries_fault(entries)) is not None:
+        reader.faults.append(f"allowed_values: {beyond}")
         return None
     return entries
 
@@ -248,5 +194,5 @@ def _ornaments(reader: _Files) -> dict[str, Any]:
     description = reader.text("description")
     if description:
         readable = description.removesuffix("\n").encode(errors="surrogateescape").decode(errors="backslashreplace")
-        found["description"] = readable[:MAX_DESCRIPTION]
+        found["description"] = description_text(readable)
     return found

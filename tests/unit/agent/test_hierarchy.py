@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from mdev_node_agent.hierarchy import Publication, read_published, read_values
+from mdev_node_agent.hierarchy import read_published
 from mdev_node_agent.observation import Unreadable
+from mdev_node_agent.publication import Publication
+from mdev_node_agent.published import read_values
 from mdev_node_agent.sysfs.host import HostPort
 
 Files = dict[str, str | bytes]
@@ -30,7 +32,9 @@ def publish(root: Path, parameters: dict[str, Files], model: str | None = "com.e
 
 def read(root: Path) -> Publication:
     with HostPort(root=root).open("type") as directory:
-        return read_published(directory, "type")
+        publication = read_published(directory, "type")
+    assert publication is not None
+    return publication
 
 
 def only_parameter(publication: Publication) -> dict[str, Any]:
@@ -42,7 +46,8 @@ def only_parameter(publication: Publication) -> dict[str, Any]:
 
 def test_a_type_without_migration_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "type").mkdir()
-    assert read(tmp_path) == Publication(published=None)
+    with HostPort(root=tmp_path).open("type") as directory:
+        assert read_published(directory, "type") is None
 
 
 def test_every_file_becomes_canonical_text_and_parameters_stand_by_name(tmp_path: Path) -> None:

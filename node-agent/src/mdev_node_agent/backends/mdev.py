@@ -8,7 +8,8 @@ Where things come from (kernel: Documentation/driver-api/vfio-mediated-device.rs
 * *The driver's name* is the parent's ``driver`` link; a virtual parent has none and takes its ``subsystem`` link. That
   is what the mdev core itself puts before the first ``-`` of each type's id (``dev_driver_string``): the same on every
   node, with or without an instance. The driver's version is ``module/<its module>/version``, where there is one.
-* *Published metadata and values* are the hierarchy form (:mod:`mdev_node_agent.hierarchy`).
+* *Published metadata and values* come from :mod:`mdev_node_agent.published`. A type with several models has an offer
+  for each, and all of them the same free instances.
 * *Attributes of an instance*, only where the driver publishes nothing: files that match the allow-list (``migration/*``
   and ``vendor/*``: groups that a driver fills, never the kernel's own ``power/`` or ``remove``), at most 8, and of at
   most 256 bytes each; a longer one is told as unreadable, because half a text would be compared as a whole. The same
@@ -22,12 +23,12 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from mdev_node_agent import hierarchy
+from mdev_node_agent import published
 from mdev_node_agent.backends.backend import Findings
 from mdev_node_agent.backends.pci import hardware_ids
 from mdev_node_agent.observation import Instance, Offer, Parent, Unreadable
@@ -68,8 +69,11 @@ class MdevBackend:
             homes.update(dict.fromkeys(children, name))
         on_bus = entries(port, DEVICES)
         told += _leaving(port, homes, on_bus)
-        published = {(p.name, o.type): o.profile.get("published") for p in parents for o in p.offers}
-        instances = [self._instance(port, name, homes, published, told) for name in on_bus]
+        offers: dict[tuple[str, str], list[Offer]] = {}
+        for parent in parents:
+            for offer in parent.offers:
+                offers.setdefault((parent.name, offer.type), []).append(offer)
+        instances = [self._instance(port, name, homes, offers, told) for name in on_bus]
         return Findings(
             parents=tuple(parents), instances=tuple(i for i in instances if i is not None), unreadable=tuple(told)
         )
@@ -116,7 +120,7 @@ class MdevBackend:
         listed = any(fnmatchcase(attribute, pattern) for pattern in self.allowed)
         with device.open("mdev_type") as type_directory:
             parameters = _published_names(type_directory)
-        permitted = listed if parameters is None else group == hierarchy.GROUP and name in parameters
+        permitted = listed if parameters is None else group == published.VALUES and name in parameters
         if not permitted or "/" in name or name in ("", ".", "..") or group in ("", ".", ".."):
             raise PermissionError(errno.EACCES, "not a parameter of this device and not on the allow-list", attribute)
         return group, name
@@ -126,7 +130,7 @@ class MdevBackend:
         port: Port,
         name: str,
         homes: Mapping[str, str],
-        published: Mapping[tuple[str, str], Any],
+        offers: Mapping[tuple[str, str], Sequence[Offer]],
         told: list[Unreadable],
     ) -> Instance | None:
         """One device, or None: it has vanished meanwhile, or it cannot be placed, which is told."""
@@ -136,7 +140,7 @@ class MdevBackend:
             return None
         try:
             with port.open(path) as device:
-                seen = self._read_instance(device, name, homes[name], path, published)
+                seen = self._read_instance(device, name, homes[name], path, offers)
                 device.link("mdev_type")
                 return seen
         except OSError as error:
@@ -145,16 +149,24 @@ class MdevBackend:
         return None
 
     def _read_instance(
-        self, device: Directory, name: str, parent: str, path: str, published: Mapping[tuple[str, str], Any]
+        self, device: Directory, name: str, parent: str, path: str, offers: Mapping[tuple[str, str], Sequence[Offer]]
     ) -> Instance:
         type_id = device.link("mdev_type")
-        metadata = published.get((parent, type_id))
+        ours = offers.get((parent, type_id), ())
+        models = [offer.profile["published"] for offer in ours if "published" in offer.profile]
         values: dict[str, str] = {}
         attributes: dict[str, str] = {}
-        if metadata is None:
+        chosen: Offer | None = None
+        told: tuple[Unreadable, ...] = ()
+        if not models:
             attributes, told = self._attributes(device, path)
         else:
-            values, told = hierarchy.read_values(device, path, metadata)
+            metadata, undecided = published.choose_model(device, path, models)
+            if metadata is not None:
+                values, told = published.read_values(device, path, metadata)
+                chosen = next((offer for offer in ours if offer.profile["published"] is metadata), None)
+            else:
+                told = (undecided,) if undecided is not None else ()
         return Instance(
             id=name,
             parent=parent,
@@ -162,6 +174,7 @@ class MdevBackend:
             values=values,
             attributes=attributes,
             unreadable=told,
+            profile=None if chosen is None or len(ours) == 1 else chosen.profile,
             vfio_group=optional_link(device, "iommu_group"),
             vfio_device=next((entry for entry in children(device, "vfio-dev") if entry.startswith("vfio")), None),
         )
@@ -198,7 +211,7 @@ def _parent(port: Port, directory: Directory, name: str) -> tuple[Parent, list[s
     told: list[Unreadable] = []
     driver = _driver(port, directory, told)
     hardware = hardware_ids(directory, path, told)
-    offers = []
+    offers: list[Offer] = []
     with directory.open(TYPES) as types:
         for type_id in types.list():
             if not _is_utf8(type_id):
@@ -206,7 +219,7 @@ def _parent(port: Port, directory: Directory, name: str) -> tuple[Parent, list[s
                 continue
             try:
                 with types.open(type_id) as type_directory:
-                    offers.append(_offer(type_directory, f"{path}/{TYPES}/{type_id}", type_id, driver, hardware))
+                    offers += _offers(type_directory, f"{path}/{TYPES}/{type_id}", type_id, driver, hardware)
             except OSError as error:
                 if error.errno not in GONE or type_id in types.list():
                     told.append(unreadable(f"{path}/{TYPES}/{type_id}", type_id, error))
@@ -222,9 +235,10 @@ def _parent(port: Port, directory: Directory, name: str) -> tuple[Parent, list[s
     return parent, below
 
 
-def _offer(
+def _offers(
     directory: Directory, path: str, type_id: str, driver: Mapping[str, str], hardware: Mapping[str, str]
-) -> Offer:
+) -> list[Offer]:
+    """One offer for each model of a type, one without any; what cannot be read of the type is told once."""
     told: list[Unreadable] = []
     about: dict[str, str] = {"id": type_id}
     for member, attribute, limit in (("name", "name", MAX_TEXT), ("deviceAPI", "device_api", MAX_SHORT)):
@@ -237,11 +251,14 @@ def _offer(
     description = optional_text(directory, "description", path, told)
     if description is not None:
         profile["attributes"] = [{"name": "description", "value": description[:MAX_TEXT]}]
-    publication = hierarchy.read_published(directory, path)
-    if publication.published is not None:
-        profile["published"] = publication.published
+    said = published.read_type_published(directory, path)
     available = _available(directory, path, told)
-    return Offer(type=type_id, profile=profile, available=available, unreadable=(*told, *publication.unreadable))
+    profiles = [{**profile, "published": model} for model in said.models] or [profile]
+    unreadable = (*told, *said.unreadable)
+    return [
+        Offer(type=type_id, profile=each, available=available, unreadable=() if number else unreadable)
+        for number, each in enumerate(profiles)
+    ]
 
 
 def _driver(port: Port, parent: Directory, told: list[Unreadable]) -> dict[str, str]:
@@ -288,16 +305,10 @@ def _numa_node(directory: Directory, path: str, told: list[Unreadable]) -> int |
     return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
-def _published_names(type_directory: Directory) -> list[str] | None:
+def _published_names(type_directory: Directory) -> frozenset[str] | None:
     """Names of the parameters that a type publishes; None if it publishes nothing."""
-    try:
-        group = type_directory.open(hierarchy.GROUP)
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            return None
-        raise
-    with group:
-        return children(group, "params")
+    models = published.read_type_published(type_directory, "").models
+    return published.parameter_names(models) if models else None
 
 
 def _leaving(port: Port, homes: Mapping[str, str], on_bus: list[str]) -> list[Unreadable]:
