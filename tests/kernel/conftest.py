@@ -11,7 +11,10 @@ from tests.kernel.guest.guest import Guest
 from tests.kernel.guest.prepare import Images, compile_python, prepare
 
 BootGuest = Callable[..., Guest]
-"""``boot_guest(name, modules)``: the running guest of that name and modules, booted at the first call."""
+"""``boot_guest(name, modules, cards)``: the running guest of that name, booted at the first call.
+
+``cards`` is the number of its PCI devices with SR-IOV, by default 0.
+"""
 
 
 @pytest.fixture(scope="session")
@@ -31,11 +34,11 @@ def boot_guest(kernel: Images, tmp_path_factory: pytest.TempPathFactory) -> Iter
     running: dict[tuple[str, tuple[str, ...]], Guest] = {}
     with ExitStack() as guests:
 
-        def boot(name: str = "a", modules: Sequence[str] = ("mtty",)) -> Guest:
+        def boot(name: str = "a", modules: Sequence[str] = ("mtty",), cards: int = 0) -> Guest:
             key = (name, tuple(modules))
             if key not in running:
                 directory = tmp_path_factory.mktemp(f"guest-{name}-")
-                guest = Guest.boot(directory, name=name, modules=modules, images=kernel)
+                guest = Guest.boot(directory, name=name, modules=modules, images=kernel, cards=cards)
                 running[key] = guests.enter_context(guest)
             return running[key]
 

@@ -1,7 +1,8 @@
 """``python -m tests.kernel.guest``: what guests need, and a shell in one.
 
 prepare                      fetch, build and compile everything that guests use; a second run takes seconds
-shell [--modules SPEC ...]   boot a guest and give commands to its shell, one line each, until end of file
+shell [--modules SPEC ...] [--cards N]
+                             boot a guest and give commands to its shell, one line each, until end of file
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from tests.kernel.guest.prepare import compile_python, prepare
 from tests.kernel.guest.progress import say, step
 
 
-def shell(modules: list[str]) -> None:
+def shell(modules: list[str], cards: int) -> None:
     """Each line of standard input is one command in the guest."""
     with tempfile.TemporaryDirectory(prefix="mdev-guest-") as directory:
         with step("booting a guest", usually="5 s"):
-            guest = Guest.boot(Path(directory), name="shell", modules=modules)
+            guest = Guest.boot(Path(directory), name="shell", modules=modules, cards=cards)
         with guest:
             for line in sys.stdin:
                 try:
@@ -44,6 +45,7 @@ def main() -> int:
     for_shell.add_argument(
         "--modules", nargs="*", default=["mtty", "gfx parents=2"], metavar="SPEC", help="name and parameters"
     )
+    for_shell.add_argument("--cards", type=int, default=0, metavar="N", help="PCI devices with SR-IOV (default 0)")
     arguments = parser.parse_args()
     try:
         if arguments.command == "prepare":
@@ -51,7 +53,7 @@ def main() -> int:
             compile_python()
             say(f"ready: {images.kernel.parent.name} with {', '.join(sorted(images.modules))}")
         else:
-            shell(arguments.modules)
+            shell(arguments.modules, arguments.cards)
     except (RuntimeError, OSError, ValueError, GuestError) as error:
         say(str(error))
         return 1

@@ -25,6 +25,7 @@ BASE_MODULES = [
     *["vfio", "vfio_iommu_type1", "irqbypass", "vfio_virqfd", "mdev"],
 ]
 SAMPLES = ["mtty", "mbochs", "mdpy"]
+VFIO_PCI = ["vfio-pci-core", "vfio-pci"]
 
 APT_LISTS = Path("/var/lib/apt/lists")
 """A directory that changes with every ``apt-get update`` that brings something new."""
@@ -123,7 +124,7 @@ def _keep_kernel(root: Path, packages: Packages, target: Path) -> None:
     (target / "vmlinux").write_bytes(_decompressed((root / f"boot/vmlinuz-{packages.release}").read_bytes()))
     available = {path.stem: path for path in (root / "lib/modules" / packages.release).rglob("*.ko")}
     (target / "modules").mkdir()
-    for name in [*BASE_MODULES, "vfio-pci-core", "vfio-pci"]:
+    for name in [*BASE_MODULES, *VFIO_PCI]:
         if name not in available:
             raise RuntimeError(f"the kernel {packages.key} has no module {name}: guests cannot be made from it")
         shutil.copy(available[name], target / "modules")

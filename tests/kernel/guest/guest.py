@@ -43,7 +43,9 @@ HOST = "10.0.2.2"
 class Guest:
     """See the module; made by :meth:`boot`."""
 
-    def __init__(self, directory: Path, *, name: str, modules: Sequence[str], images: Images, memory: int) -> None:
+    def __init__(
+        self, directory: Path, *, name: str, modules: Sequence[str], images: Images, memory: int, cards: int
+    ) -> None:
         self.name = name
         self.modules = tuple(modules)
         self.directory = directory.absolute()
@@ -51,20 +53,30 @@ class Guest:
         self._files = self.share / ".guest"
         self._files.mkdir(parents=True, exist_ok=True)
         self._images = images
-        self._machine = Machine(images=images, share=self.share, console=self.directory / "console.log", memory=memory)
+        console = self.directory / "console.log"
+        self._machine = Machine(images=images, share=self.share, console=console, memory=memory, cards=cards)
         self._qemu: Qemu | None = None
         self._doorbell: Doorbell | None = None
 
     @classmethod
     def boot(
-        cls, directory: Path, *, name: str, modules: Sequence[str] = (), images: Images | None = None, memory: int = 384
+        cls,
+        directory: Path,
+        *,
+        name: str,
+        modules: Sequence[str] = (),
+        images: Images | None = None,
+        memory: int = 384,
+        cards: int = 0,
     ) -> Self:
         """Boot a guest and load ``modules``, each a name and its parameters as for modprobe (``gfx parents=2``).
 
-        ``directory`` gets the share and the console's log. ``memory`` is in MiB. Raises GuestError if it does not come
-        up, OSError if a module cannot be loaded.
+        ``directory`` gets the share and the console's log. ``memory`` is in MiB, ``cards`` the number of PCI devices
+        with SR-IOV behind an IOMMU (0000:01:00.0 and so on). Raises GuestError if it does not come up, OSError if a
+        module cannot be loaded.
         """
-        guest = cls(directory, name=name, modules=modules, images=images or prepare(), memory=memory)
+        made = images or prepare()
+        guest = cls(directory, name=name, modules=modules, images=made, memory=memory, cards=cards)
         guest._start()
         return guest
 
@@ -181,12 +193,12 @@ class Guest:
             else:
                 return log
 
-    def hold(self, uuid: str) -> Process:
-        """Open the VFIO device of an mdev as a virtual machine monitor does, until the process is killed.
+    def hold(self, device: str) -> Process:
+        """Open a VFIO device, by UUID or PCI address, as a virtual machine monitor does, until the process is killed.
 
         Returns when it is open. Raises CommandError with the failing call if it cannot be opened.
         """
-        process = self.start([str(self._images.inside), "hold", uuid], f"hold-{uuid}")
+        process = self.start([str(self._images.inside), "hold", device], f"hold-{device}")
         process.wait_for("open\n", timeout=20)
         return process
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kernel.guest import cache
-from tests.kernel.guest.debian import BASE_MODULES, SAMPLES, build_module, kernel_compiler, kernel_directory
+from tests.kernel.guest.debian import BASE_MODULES, SAMPLES, VFIO_PCI, build_module, kernel_compiler, kernel_directory
 from tests.kernel.guest.host import LIBRARIES_TO_BUILD, TO_BOOT, TO_BUILD, busybox, command, need
 from tests.kernel.guest.progress import step
 
 INSIDE = Path(__file__).parent / "inside"
 DRIVER = Path(__file__).parent.parent / "driver"
+VGPU = Path(__file__).parent.parent / "vgpu_driver"
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 
@@ -28,31 +29,29 @@ class Images:
     initrd: Path
     inside: Path
     modules: Mapping[str, Path]
-    """Loadable with ``Guest.modprobe``: mtty, mbochs, mdpy, and gfx once its sources exist."""
+    """Loadable with ``Guest.modprobe``: mtty, mbochs, mdpy, vfio-pci-core, vfio-pci, gfx, and vgpu after the core."""
 
 
 def driver_sources(directory: Path = DRIVER) -> list[Path]:
-    """The files that gfx.ko is made of; what a build in place leaves behind is not one of them."""
+    """The files that a driver is made of; what a build in place leaves behind is not one of them."""
     wanted = [path for pattern in ("*.c", "*.h", "Kbuild") for path in directory.glob(pattern)]
     return [path for path in wanted if not path.name.endswith(".mod.c")]
 
 
-def _gfx(kernel: Path) -> Path | None:
-    sources = driver_sources()
-    if not any(path.name == "Kbuild" for path in sources):
-        return None
-    target = kernel / f"gfx-{cache.content_hash(sources)}"
+def _driver(kernel: Path, name: str, directory: Path) -> Path:
+    sources = driver_sources(directory)
+    target = kernel / f"{name}-{cache.content_hash(sources)}"
     if not target.exists():
         need({**TO_BUILD, kernel_compiler(kernel): kernel_compiler(kernel)}, LIBRARIES_TO_BUILD)
-        with step("building the sample driver gfx", usually="5 s"), cache.making(target) as scratch:
+        with step(f"building the sample driver {name}", usually="5 s"), cache.making(target) as scratch:
             build = scratch / "build"
             build.mkdir()
             for path in sources:
                 shutil.copy(path, build)
             build_module(kernel, build)
-            shutil.move(build / "gfx.ko", scratch / "gfx.ko")
+            shutil.move(build / f"{name}.ko", scratch / f"{name}.ko")
             shutil.rmtree(build)
-    return target / "gfx.ko"
+    return target / f"{name}.ko"
 
 
 def _inside() -> Path:
@@ -107,11 +106,11 @@ def prepare() -> Images:
     need(TO_BOOT)
     with cache.locked():
         kernel = kernel_directory()
-        modules = {name: kernel / "modules" / f"{name}.ko" for name in SAMPLES}
-        gfx = _gfx(kernel)
+        shipped = {name: kernel / "modules" / f"{name}.ko" for name in (*SAMPLES, *VFIO_PCI)}
+        built = {name: _driver(kernel, name, directory) for name, directory in (("gfx", DRIVER), ("vgpu", VGPU))}
         return Images(
             kernel=kernel / "vmlinux",
             initrd=_initrd(kernel),
             inside=_inside(),
-            modules=modules if gfx is None else {**modules, "gfx": gfx},
+            modules={**shipped, **built},
         )

@@ -24,12 +24,38 @@ _launcher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qemu-launcher"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """``memory`` in MiB; ``share`` is the one host directory that it can write to; ``console`` is the kernel's."""
+    """``memory`` in MiB; ``share`` is the one host directory that it can write to; ``console`` is the kernel's.
+
+    ``cards`` is how many PCI devices with SR-IOV it has, behind an IOMMU: 0000:01:00.0, 0000:02:00.0 and so on.
+    """
 
     images: Images
     share: Path
     console: Path
     memory: int
+    cards: int = 0
+
+
+FUNCTIONS = 4
+"""Of one card: ``sriov_totalvfs``."""
+
+
+def _board(cards: int) -> list[str]:
+    """A plain PC, or a newer one that has PCI Express and an IOMMU; qemu's only device with SR-IOV is its nvme."""
+    if not cards:
+        return ["-M", "pc"]
+    board = ["-M", "q35", "-device", "intel-iommu"]
+    queues = f"sriov_vq_flexible={2 * FUNCTIONS},sriov_vi_flexible={FUNCTIONS},max_ioqpairs=12,msix_qsize=9"
+    for number in range(1, cards + 1):
+        board += [
+            "-device",
+            f"pcie-root-port,id=port{number},chassis={number}",
+            "-device",
+            f"nvme-subsys,id=sub{number}",
+        ]
+        where = f"serial=card{number},bus=port{number},subsys=sub{number}"
+        board += ["-device", f"nvme,{where},sriov_max_vfs={FUNCTIONS},{queues}"]
+    return board
 
 
 def command_line(machine: Machine, *, doorbell: int, monitor: int) -> list[str]:
@@ -38,12 +64,12 @@ def command_line(machine: Machine, *, doorbell: int, monitor: int) -> list[str]:
     def path(value: Path) -> str:
         return str(value).replace(",", ",,")  # qemu's escape inside an option
 
+    iommu = " intel_iommu=on" if machine.cards else ""
     return [
         *["setpriv", "--pdeathsig", "KILL", "--"],
         *[
             "qemu-system-x86_64",
-            "-M",
-            "pc",
+            *_board(machine.cards),
             "-accel",
             "tcg,tb-size=64",
             "-cpu",
@@ -55,7 +81,7 @@ def command_line(machine: Machine, *, doorbell: int, monitor: int) -> list[str]:
         ],
         *["-display", "none", "-nodefaults", "-no-reboot", "-no-user-config"],
         *["-kernel", str(machine.images.kernel), "-initrd", str(machine.images.initrd)],
-        *["-append", "console=ttyS0 quiet panic=-1 oops=panic"],
+        *["-append", f"console=ttyS0 quiet panic=-1 oops=panic{iommu}"],
         *["-chardev", f"file,id=console,path={path(machine.console)},append=on", "-serial", "chardev:console"],
         *["-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"],
         *["-device", "virtio-serial-pci", "-chardev", f"socket,id=bell,fd={doorbell}"],

@@ -1,5 +1,5 @@
 /*
- * Opens a mediated device the way a virtual machine monitor does: a container, the device's IOMMU group put into it,
+ * Opens a VFIO device the way a virtual machine monitor does: a container, the device's IOMMU group put into it,
  * the type 1 IOMMU chosen, then the device's own file. While this process lives, `remove` of the device blocks.
  */
 #define _GNU_SOURCE
@@ -22,14 +22,14 @@ static int failed(const char *what, const char *on)
 	return number ? number : EIO;
 }
 
-/* /dev/vfio/<number of the IOMMU group of the device>, or NULL with errno set. */
-static char *group_path(const char *uuid)
+/* /dev/vfio/<number of the IOMMU group of the device>, or NULL with errno set. A PCI address has no dash, a UUID has. */
+static char *group_path(const char *device)
 {
 	static char path[64];
 	char link[256], target[4096];
 	ssize_t length;
 
-	snprintf(link, sizeof(link), "/sys/bus/mdev/devices/%s/iommu_group", uuid);
+	snprintf(link, sizeof(link), "/sys/bus/%s/devices/%s/iommu_group", strchr(device, '-') ? "mdev" : "pci", device);
 	length = readlink(link, target, sizeof(target) - 1);
 	if (length < 0)
 		return NULL;
@@ -38,14 +38,14 @@ static char *group_path(const char *uuid)
 	return path;
 }
 
-int hold(const char *uuid)
+int hold(const char *name)
 {
 	struct vfio_group_status status = { .argsz = sizeof(status) };
-	const char *path = group_path(uuid);
+	const char *path = group_path(name);
 	int container, group, device;
 
 	if (!path)
-		return failed("no IOMMU group of", uuid);
+		return failed("no IOMMU group of", name);
 	container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
 	if (container < 0)
 		return failed("open", "/dev/vfio/vfio");
@@ -62,9 +62,9 @@ int hold(const char *uuid)
 		return failed("VFIO_GROUP_SET_CONTAINER", path);
 	if (ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0)
 		return failed("VFIO_SET_IOMMU", "type1v2");
-	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, uuid);
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
 	if (device < 0)
-		return failed("VFIO_GROUP_GET_DEVICE_FD", uuid);
+		return failed("VFIO_GROUP_GET_DEVICE_FD", name);
 	puts("open");
 	fflush(stdout);
 	for (;;)

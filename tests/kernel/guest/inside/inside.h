@@ -17,8 +17,11 @@ int write_attribute(const char *path, const void *data, size_t length);
 int load_module(const char *path, const char *parameters);
 int unload_module(const char *name);
 
-/* Holds the VFIO device of an mdev open, as a virtual machine monitor does, until killed. Returns only on failure. */
-int hold(const char *uuid);
+/*
+ * Holds a VFIO device, named by UUID or PCI address, open as a virtual machine monitor does, until killed.
+ * Returns only on failure.
+ */
+int hold(const char *name);
 
 /* Prints every kernel uevent as one line, from now on. Returns only on failure. */
 int print_uevents(void);

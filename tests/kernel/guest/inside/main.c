@@ -1,6 +1,6 @@
 /*
  * inside serve <port> <share>	PID 1, see serve.c
- * inside hold <uuid>		keep the device open, see hold.c
+ * inside hold <device>		keep the device open, see hold.c
  * inside uevents		print kernel uevents, see uevents.c
  */
 #include <stdio.h>
@@ -16,6 +16,6 @@ int main(int count, char **arguments)
 		return hold(arguments[2]);
 	if (count == 2 && !strcmp(arguments[1], "uevents"))
 		return print_uevents();
-	fprintf(stderr, "usage: %s serve PORT SHARE | hold UUID | uevents\n", arguments[0]);
+	fprintf(stderr, "usage: %s serve PORT SHARE | hold DEVICE | uevents\n", arguments[0]);
 	return 2;
 }
