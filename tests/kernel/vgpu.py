@@ -1,14 +1,15 @@
-"""The sample driver vgpu as tests see it: PCI functions by address (`vgpu_driver/README.md` says what each file means)."""
+"""The sample driver vgpu as tests see it: PCI functions by address (`vgpu_driver/README.md` says all of it)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.kernel.gfx import COMPLAINTS
 from tests.kernel.guest.errors import CommandError
 from tests.kernel.guest.guest import Guest
+from tests.kernel.guest.qemu import FUNCTIONS
 
 MODULES = ["vfio-pci-core", "vfio-pci"]
 PCI = "/sys/bus/pci"
@@ -80,10 +81,10 @@ class Vgpu:
 
 
 @contextmanager
-def loaded(guest: Guest, parameters: str = "", *, functions: int = 4, cards: tuple[int, ...] = (1,)) -> Iterator[Vgpu]:
-    """Loads the driver and switches SR-IOV on; unloads it at the end, and the kernel must have nothing to complain of."""
+def loaded(guest: Guest, *, cards: Sequence[int] = (1,), functions: int = FUNCTIONS) -> Iterator[Vgpu]:
+    """Loads the driver, with SR-IOV on; unloads it at the end, and the kernel must have nothing to complain of."""
     guest.run("dmesg -c")
-    guest.modprobe(f"vgpu {parameters}")
+    guest.modprobe("vgpu")
     try:
         vgpu = Vgpu(guest=guest)
         for card in cards:

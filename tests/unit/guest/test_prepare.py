@@ -158,3 +158,15 @@ def test_a_comma_in_a_path_does_not_end_a_qemu_option() -> None:
     assert "local,id=share,path=/a,,b/share,security_model=none,multidevs=remap" in command_line(
         machine, doorbell=3, monitor=4
     )
+
+
+def test_only_a_machine_with_cards_has_an_iommu() -> None:
+    images = Images(kernel=Path("/k"), initrd=Path("/i"), inside=Path("/p"), modules={})
+
+    def line(cards: int) -> str:
+        machine = Machine(images=images, share=Path("/s"), console=Path("/c"), memory=256, cards=cards)
+        return " ".join(command_line(machine, doorbell=3, monitor=4))
+
+    assert "iommu" not in line(0)
+    assert "intel_iommu=on" in line(2)
+    assert line(2).count("sriov_max_vfs=4") == 2
