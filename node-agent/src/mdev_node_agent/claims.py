@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.node_reservations import FINAL_STATES, Entry, EntryAnswer, Intent, State
 from mdev_node_agent.kubelet.serving import Service
+from mdev_node_agent.ledger import Made
+from mdev_node_agent.observation import Observation
 from mdev_node_agent.record import Record
 
 
@@ -39,6 +41,35 @@ def elsewhere(
         if entry.device.create is not None:
             instances.add(instance_uuid(entry.id))
     return frozenset(instance for instance in instances if instance is not None)
+
+
+def owned(made: Mapping[str, Made], observation: Observation) -> frozenset[str]:
+    """The instances of the ledger that are ours as far as anybody can see.
+
+    Of a place that is not so while it is merely claimed, nor once something else than what we made is there.
+    """
+    ours = set()
+    for key, entry in made.items():
+        seen = observation.instance(key)
+        same = seen is None or not entry.type or (seen.parent, seen.type) == (entry.parent, entry.type)
+        if entry.made and same:
+            ours.add(key)
+    return frozenset(ours)
+
+
+def taken_places(
+    entry: str,
+    others: Iterable[Entry],
+    answers: Mapping[str, EntryAnswer],
+    records: Mapping[str, Record],
+    made: Mapping[str, Made],
+) -> frozenset[str]:
+    """Places that ``entry`` must not take: what the other entries are about, and what was claimed or made for anybody
+    else, whether or not an entry still names it.
+    """
+    ledger = {key for key, listed in made.items() if listed.reservation != entry}
+    begun = {record.instance for key, record in records.items() if key != entry}
+    return elsewhere(others, answers, records) | ledger | begun
 
 
 def claimed(

@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from mdev_node_agent.blocking import in_thread, start
+from mdev_node_agent.claims import owned
 from mdev_node_agent.collection import to_remove, unused_since
 from mdev_node_agent.hands import Hands
 from mdev_node_agent.in_use import InUse
@@ -59,12 +60,13 @@ class Collector:
         if held is None or sight is None:
             self._since = {}
             return
+        ours = owned(made, sight.observation)
         for instance, entry in made.items():
             unknown = entry.reservation not in self._hands.journal.records
-            if instance not in held and unknown and sight.is_gone(instance):
+            if instance not in held and unknown and (instance not in ours or sight.is_gone(instance)):
                 await in_thread(partial(self._hands.forget, instance), name="ledger")
         now = self._clock()
-        self._since = unused_since(self._since, sight, made, held, now)
+        self._since = unused_since(self._since, sight, ours, held, now)
         for instance in to_remove(self._since, now):
             if instance not in self._removing:
                 await self._remove(made[instance])
@@ -73,7 +75,8 @@ class Collector:
         """Look once more, and only then remove: somebody may have come since."""
         sight = await self._eye.look()
         held = self._held()
-        if held is None or made.instance in held or sight.use(made.instance).state is not InUse.NO:
+        ours = owned({made.instance: made}, sight.observation)
+        if held is None or made.instance in held or not ours or sight.use(made.instance).state is not InUse.NO:
             self._since.pop(made.instance, None)
             return
         log.info("removing what nobody holds or uses", instance=made.instance, reservation=made.reservation)

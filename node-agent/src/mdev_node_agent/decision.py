@@ -43,7 +43,7 @@ def _of_another_boot(situation: Situation) -> Settle:
     entry = situation.entry
     if entry.intent is Intent.HOLD:
         now = situation.sight.observation.boot_id
-        what = f"the reservation is of boot {entry.boot_id}, and this is boot {now}: mdevs do not survive a boot"
+        what = f"the reservation is of boot {entry.boot_id}, and this is {now}: no device or claim survives one"
         failed = failure(FailureReason.NODE_REBOOTED, what)
         return Settle(answer=EntryAnswer(id=entry.id, state=State.FAILED, failure=failed), ended=True)
     if entry.intent is Intent.HAND_OVER:

@@ -6,7 +6,7 @@ types), but a driver that counts wrong must not make an object that the API serv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -36,7 +36,7 @@ def observe(port: Port, backends: Sequence[Backend]) -> Observation:
         except OSError as error:
             message = f"back-end {backend.name} sees nothing: {reason(error)}"
             told.append(Unreadable(path="", name=backend.name, errno=errno_name(error), message=message))
-    parents = [_bounded(parent) for findings in found for parent in findings.parents]
+    parents = [_bounded(parent) for parent in _merged(parent for findings in found for parent in findings.parents)]
     instances = [instance for findings in found for instance in findings.instances]
     told += [unreadable for findings in found for unreadable in findings.unreadable]
     return Observation(
@@ -45,6 +45,18 @@ def observe(port: Port, backends: Sequence[Backend]) -> Observation:
         instances=_cut(instances, MAX_INSTANCES, "instances", told),
         unreadable=tuple(told),
     )
+
+
+def _merged(parents: Iterable[Parent]) -> list[Parent]:
+    """One parent for each name: of one card, one back-end may see some functions and another one the others."""
+    merged: dict[str, Parent] = {}
+    for parent in parents:
+        known = merged.get(parent.name)
+        if known is not None:
+            offers, unreadable = (*known.offers, *parent.offers), (*known.unreadable, *parent.unreadable)
+            parent = replace(known, offers=offers, unreadable=unreadable)
+        merged[parent.name] = parent
+    return list(merged.values())
 
 
 def _bounded(parent: Parent) -> Parent:

@@ -7,6 +7,7 @@ the kernel's errno, or :class:`~mdev_node_agent.journal.JournalError`, and then 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -36,24 +37,32 @@ class Hands:
         self.ledger = ledger
 
     def create(self, entry: str, step: Create) -> None:
-        """Make the instance. EEXIST and every other errno: nothing of ours is there."""
+        """Make the instance. EEXIST and every other errno: nothing of ours is there.
+
+        The claim comes first: journal and ledger name the instance before the journal says that the driver is asked.
+        """
+        self._leave(entry, step)
         self._begin(entry, Record(instance=step.instance, backend=step.backend))
-        self.journal.append(entry, _making(Making.BEGUN))
-        self._list(entry, step.instance, step.backend)
+        made = self._made(entry, step.instance, step.backend, parent=step.parent, type=step.type)
+        self._list(replace(made, made=not step.place))
         try:
+            self.journal.append(entry, _making(Making.BEGUN))
             self._backends[step.backend].create(
                 self._port, parent=step.parent, type_id=step.type, instance=step.instance
             )
-        except OSError:
+        except (OSError, JournalError):
             self._note(entry, _making(Making.NONE))
             self._strike(step.instance)
             raise
+        if step.place:
+            self._confirm(made)
         self.journal.append(entry, _making(Making.DONE), sync=False)
 
     def adopt(self, entry: str, step: Adopt) -> None:
         """Take on an instance that an earlier try of this reservation has made."""
         self._begin(entry, step.record)
-        self._list(entry, step.record.instance, step.record.backend)
+        made = self._made(entry, step.record.instance, step.record.backend, parent=step.parent, type=step.type)
+        self._list(made)
         self.journal.append(entry, _making(Making.DONE))
 
     def bind(self, entry: str, step: Bind) -> None:
@@ -100,7 +109,10 @@ class Hands:
         self._note(entry, {"event": "failed", "failure": failure}, sync=True)
 
     def end(self, entry: str) -> None:
-        """The entry needs nothing of the journal any more."""
+        """The entry needs nothing of the journal any more. A claim from which nothing has come ends with it."""
+        record = self.journal.records.get(entry)
+        if record is not None and record.making is Making.NONE:
+            self._strike_claim(entry, record.instance)
         self._note(entry, {"event": "end"}, sync=True)
 
     def forget(self, instance: str) -> None:
@@ -121,8 +133,31 @@ class Hands:
         except JournalError as error:
             log.error("not in the journal", reservation=entry, note=line["event"], reason=str(error))
 
-    def _list(self, entry: str, instance: str, backend: str) -> None:
-        made = Made(instance=instance, reservation=entry, boot_id=self.boot_id, backend=backend)
+    def _leave(self, entry: str, step: Create) -> None:
+        """Give up the place that was claimed before and that somebody else has taken meanwhile."""
+        record = self.journal.records.get(entry)
+        if record is not None and record.instance != step.instance:
+            self._strike_claim(entry, record.instance)
+            self.journal.append(entry, {"event": "end"})
+
+    def _strike_claim(self, entry: str, instance: str) -> None:
+        listed = self.ledger.instances.get(instance)
+        if listed is not None and listed.reservation == entry:
+            self._strike(instance)
+
+    def _made(self, entry: str, instance: str, backend: str, *, parent: str, type: str) -> Made:
+        return Made(
+            instance=instance, reservation=entry, boot_id=self.boot_id, backend=backend, parent=parent, type=type
+        )
+
+    def _confirm(self, made: Made) -> None:
+        """The place is more than claimed now. A disk that refuses this only spares it from being collected."""
+        try:
+            self.ledger.add(made)
+        except OSError as error:
+            log.error("not confirmed in the ledger", instance=made.instance, reason=str(error))
+
+    def _list(self, made: Made) -> None:
         try:
             self.ledger.add(made)
         except OSError as error:

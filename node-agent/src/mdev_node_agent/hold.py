@@ -7,8 +7,6 @@ write. For role Source the answer also carries the digest of the reading, kept c
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from mdev_api.engine.metadata import ValueType
 from mdev_api.hashing import reading_digest
 from mdev_api.kinds.device_model import WriteStrategy
@@ -19,10 +17,11 @@ from mdev_node_agent import hierarchy
 from mdev_node_agent.in_use import InUse
 from mdev_node_agent.inventory import instance_view, profile_of
 from mdev_node_agent.kubelet.foreign import taken_by
+from mdev_node_agent.making import another_in_its_place, make
 from mdev_node_agent.observation import Instance, Offer
 from mdev_node_agent.record import Making, Record
-from mdev_node_agent.standing import backend_of, fits, planned_instance, standing
-from mdev_node_agent.steps import Adopt, Create, Look, Read, Settle, Situation, Step, Write, answer_of, failure
+from mdev_node_agent.standing import backend_of, planned_instance, standing
+from mdev_node_agent.steps import Look, Read, Settle, Situation, Step, Write, answer_of, fail, failure
 
 
 def hold(situation: Situation) -> Step:
@@ -41,11 +40,11 @@ def hold(situation: Situation) -> Step:
     failed = _invalid(situation, record)
     if failed is not None:
         return fail(situation, record, failed)
-    instance = planned_instance(situation)
-    assert instance is not None
     begun = situation.record
     if situation.entry.device.create is not None and (begun is None or begun.making is not Making.DONE):
-        return _make(situation, record, instance)
+        return make(situation, record)
+    instance = planned_instance(situation)
+    assert instance is not None
     return configure(situation, record, instance)
 
 
@@ -54,24 +53,6 @@ def earlier_failure(situation: Situation, record: Record | None) -> Failure | No
     if record is not None and record.failure is not None:
         return Failure.model_validate(record.failure)
     return situation.attempt.failure
-
-
-def fail(situation: Situation, record: Record | None, failed: Failure) -> Settle:
-    """The answer Failed."""
-    return Settle(answer=answer_of(situation, State.FAILED, record=record, failed=failed))
-
-
-def _make(situation: Situation, record: Record | None, instance: str) -> Step:
-    create = situation.entry.device.create
-    assert create is not None
-    backend = backend_of(situation, instance)
-    if fits(situation, instance):
-        ours = record or Record(instance=instance, backend=backend)
-        return Adopt(record=replace(ours, making=Making.DONE))
-    if situation.attempt.collided or situation.sight.observation.instance(instance) is not None:
-        what = f"a device {instance} exists already and is not a {create.type} on {create.parent}"
-        return fail(situation, record, failure(FailureReason.CONFLICT, what, step=StepName.CREATE, errno="EEXIST"))
-    return Create(instance=instance, backend=backend, parent=create.parent, type=create.type)
 
 
 def configure(situation: Situation, record: Record | None, instance: str) -> Step:
@@ -129,6 +110,9 @@ def keep(situation: Situation) -> Step:
         if not situation.attempt.fresh:
             return Look()
         return Settle(answer=answer.model_copy(update={"state": State.LOST}))
+    other = another_in_its_place(situation, instance)
+    if other is not None:
+        return Settle(answer=answer.model_copy(update={"state": State.LOST, "failure": other}))
     foreign = taken_by(situation.entry, instance, situation.sight.service)
     if foreign is not None:
         what = f"pod {foreign.namespace}/{foreign.name}, which is not the one it was prepared for, has got {instance}"

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from mdev_api.kinds.node_reservations import Failure, FailureReason, State
 from mdev_api.kinds.node_reservations import Step as StepName
-from mdev_node_agent.hold import configure, earlier_failure, fail, impossible, keep, other_profile, unknown_attribute
+from mdev_node_agent.hold import configure, earlier_failure, impossible, keep, other_profile, unknown_attribute
 from mdev_node_agent.in_use import InUse, Source
 from mdev_node_agent.kubelet.serving import FreeSlots
 from mdev_node_agent.record import Record
 from mdev_node_agent.standing import backend_of, standing
-from mdev_node_agent.steps import Bind, Look, Settle, Situation, Step, Write, answer_of, failure
+from mdev_node_agent.steps import Bind, Look, Settle, Situation, Step, Write, answer_of, fail, failure
 
 
 def hold_slot(situation: Situation) -> Step:

@@ -2,7 +2,8 @@
 
 One JSON file, replaced whole and synced *before* an instance is made, so no instance of ours is ever missing from it.
 One that is listed and was never made is harmless: its UUID is derived from the reservation's id, so nobody else has it.
-mdevs do not survive a boot, so entries of another boot are dropped when the file is read.
+A VF's address is anybody's, so there ``made`` says whether it is more than a claim, and what is there must still be
+what was made. Neither mdevs nor claims survive a boot: entries of another boot are dropped when the file is read.
 """
 
 from __future__ import annotations
@@ -21,12 +22,19 @@ FILE = "ledger.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Made:
-    """One instance, the reservation that asked for it, the boot in which it was made, and the back-end that made it."""
+    """One instance, the reservation that asked for it, the boot in which it was made, and the back-end that made it.
+
+    ``parent``, ``type``: what it was made as. ``made`` False: a place (a VF) that is claimed while the driver has not
+    yet said that it is made. The id of a place says nothing about who made what is there, so both count for places.
+    """
 
     instance: str
     reservation: str
     boot_id: str
     backend: str
+    parent: str = ""
+    type: str = ""
+    made: bool = True
 
 
 class Ledger:

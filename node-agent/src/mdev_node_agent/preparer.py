@@ -21,7 +21,7 @@ from mdev_api.kinds.common import dump
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, State, Waiting
 from mdev_node_agent.answers import Answers
 from mdev_node_agent.blocking import in_thread, start
-from mdev_node_agent.claims import claimed, elsewhere, waiting_slots
+from mdev_node_agent.claims import claimed, elsewhere, owned, taken_places, waiting_slots
 from mdev_node_agent.decision import next_step
 from mdev_node_agent.failures import failure_of
 from mdev_node_agent.hands import Hands
@@ -208,17 +208,24 @@ class Preparer:
             busy=key in self._calls,
             attempt=self._attempts.get(key, Attempt()),
         )
-        situation = replace(situation, listed=planned_instance(situation) in self._hands.ledger.instances)
-        if entry.device.slot is None:
+        made = dict(self._hands.ledger.instances)
+        situation = replace(situation, listed=planned_instance(situation) in owned(made, sight.observation))
+        if entry.device.instance is not None:
             return situation
         others = [other for other in self._entries.values() if other.id != key]
-        given, records = self._answers.given, self._hands.journal.records
+        given, records = self._answers.given, dict(self._hands.journal.records)
+        if entry.device.slot is None:
+            return replace(situation, elsewhere=taken_places(key, others, given, records, made) | self._being_made(key))
         return replace(
             situation,
             picked=self._picked.get(key),
             waiting_slots=waiting_slots(entry.device.slot.resource, others, given, self._picked),
             elsewhere=elsewhere(others, given, records),
         )
+
+    def _being_made(self, key: str) -> frozenset[str]:
+        """Where drivers that are late may still make something for others: perhaps before any record of it."""
+        return frozenset(s.instance for other, s in self._late.items() if other != key and isinstance(s, Create))
 
     async def _carry_out(self, key: str, step: Step) -> bool:
         """Do one step and remember what came of it; False: nothing more can be done in this pass."""
@@ -241,7 +248,8 @@ class Preparer:
         try:
             await self._call(key, step)
         except FileExistsError:
-            changed = replace(changed, collided=True)
+            lost = {step.instance} if isinstance(step, Create) else set()
+            changed = replace(changed, collided=True, lost=changed.lost | lost)
         except (OSError, JournalError) as error:
             failed = failure_of(step, error)
             log.warning("step failed", reservation=key, reason=str(failed.reason), message=failed.message)

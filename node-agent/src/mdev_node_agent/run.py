@@ -24,6 +24,7 @@ from mdev_api.kube.resources import NODE_RESERVATIONS
 from mdev_node_agent.answers import Answers
 from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.backends.mdev import MdevBackend
+from mdev_node_agent.claims import owned
 from mdev_node_agent.collector import Collector
 from mdev_node_agent.hands import Hands
 from mdev_node_agent.in_use import InUseSource, NoSource, ProcessSource
@@ -211,7 +212,8 @@ class _Agent:
             self._publish(self._eye.latest)
 
     def _publish(self, sight: Sight) -> None:
-        managed, blocked = self._hands.ledger.instances, self._preparer.blocked
+        managed = owned(dict(self._hands.ledger.instances), sight.observation)
+        blocked = self._preparer.blocked
         leaving = frozenset(key for key in managed if sight.is_leaving(key))
         self._publisher.publish(sight, managed=managed, blocked=blocked | leaving)
 

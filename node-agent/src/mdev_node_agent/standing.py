@@ -3,6 +3,9 @@
 The journal is the first witness. If it was lost, our own status of the same boot is the second, and a device whose UUID
 is derived from the reservation's id and that is what the reservation asked for is the third. What none of them proves
 was not done by us.
+
+A place (a VF) has no third witness: its address says nothing about who configured it. And where the driver was asked
+and its answer is not known, a device in use is not ours: nobody was ever told of it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from dataclasses import replace
 
 from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.common import dump
+from mdev_node_agent.in_use import InUse
 from mdev_node_agent.record import Making, Record, Written
 from mdev_node_agent.steps import Situation
 
@@ -26,7 +30,7 @@ def standing(situation: Situation) -> Record | None:
     instance = planned_instance(situation)
     if instance is None:
         return None
-    made = fits(situation, instance) if entry.device.create is not None else False
+    made = instance == instance_uuid(entry.id) and fits(situation, instance)
     if answer is not None and answer.instance == instance and answer.created:
         made = True
     if answer is not None and answer.writes:
@@ -38,35 +42,52 @@ def standing(situation: Situation) -> Record | None:
         writes = ()
     if not made and not writes:
         return None
-    return Record(
+    record = Record(
         instance=instance,
         backend=backend_of(situation, instance),
         making=Making.DONE if made else Making.NONE,
         writes=writes,
         failure=dump(answer.failure) if answer is not None and answer.failure is not None else None,
     )
+    return _less_misfit(situation, record)
 
 
 def _less_misfit(situation: Situation, record: Record) -> Record:
     seen = situation.sight.observation.instance(record.instance) is not None
-    if situation.entry.device.create is not None and seen and not fits(situation, record.instance):
-        return replace(record, making=Making.NONE)
+    if situation.entry.device.create is None or not seen:
+        return record
+    if not fits(situation, record.instance) or _is_somebody_elses(situation, record):
+        return replace(record, making=Making.NONE, writes=())
     return record
 
 
-def planned_instance(situation: Situation) -> str | None:
-    """The device that the entry is about: named by it, derived from its id, or the one that a slot is bound to.
+def _is_somebody_elses(situation: Situation, record: Record) -> bool:
+    """A place that was being taken when the agent ended, and that somebody else was faster to take."""
+    begun = record.making is Making.BEGUN and not situation.busy
+    return begun and is_place(situation, record) and situation.sight.use(record.instance).state is InUse.YES
 
-    None for a slot that is not bound.
+
+def is_place(situation: Situation, record: Record) -> bool:
+    """Is the new device one of those that are there (a VF), and not one by an id of its own (an mdev)?"""
+    return situation.entry.device.create is not None and record.instance != instance_uuid(situation.entry.id)
+
+
+def planned_instance(situation: Situation) -> str | None:
+    """The device that the entry is about: named by it, derived from its id, or the place or slot's device that it has.
+
+    None for a slot that is not bound, and for a new device whose place is not chosen yet.
     """
     device = situation.entry.device
-    if device.create is not None:
-        return instance_uuid(situation.entry.id)
-    if device.slot is None:
+    if device.instance is not None:
         return device.instance
     if situation.record is not None:
         return situation.record.instance
-    return None if situation.answer is None else situation.answer.instance
+    if situation.answer is not None and situation.answer.instance is not None:
+        return situation.answer.instance
+    if device.create is None:
+        return None
+    offer = situation.sight.observation.offer(device.create.parent, device.create.type)
+    return instance_uuid(situation.entry.id) if offer is None or offer.places is None else None
 
 
 def fits(situation: Situation, instance: str) -> bool:

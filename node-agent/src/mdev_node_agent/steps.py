@@ -41,13 +41,15 @@ class Attempt:
     """What this process has seen and done for one entry since it was last settled.
 
     ``fresh``: the sight began in this attempt, after our last change. ``readings``: None until read, and after each
-    write. ``collided``: the kernel said EEXIST. ``failure``: what stopped the preparation or the undo. ``restored``:
-    written back, each once. ``retry``: a failed undo is to be tried again (at each rescan).
+    write. ``collided``: the kernel said EEXIST. ``lost``: places where it said so, so that none is tried twice.
+    ``failure``: what stopped the preparation or the undo. ``restored``: written back, each once. ``retry``: a failed
+    undo is to be tried again (at each rescan).
     """
 
     fresh: bool = False
     readings: Mapping[str, Reading] | None = None
     collided: bool = False
+    lost: frozenset[str] = frozenset()
     failure: Failure | None = None
     restored: frozenset[str] = frozenset()
     retry: bool = False
@@ -61,7 +63,7 @@ class Situation:
     instance is in the ledger. ``busy``: an earlier call for this entry, perhaps a removal, has not returned. For a
     slot: ``picked``, the instance that the kubelet has given to the pod that the entry is for, when that is known;
     ``waiting_slots``, how many other entries hold a device of the same resource that is not picked yet. ``elsewhere``:
-    instances that other entries are about.
+    instances that other entries are about, and places that are claimed for anybody else.
     """
 
     entry: Entry
@@ -83,12 +85,13 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Create:
-    """Make the instance (journal and ledger first)."""
+    """Make the instance (journal and ledger first). ``place``: on a device that is there, under no id of its own."""
 
     instance: str
     backend: str
     parent: str
     type: str
+    place: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +99,8 @@ class Adopt:
     """The instance is there, made by an earlier try of this very reservation: take it on as ``record`` says."""
 
     record: Record
+    parent: str
+    type: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,6 +201,11 @@ def answer_of(
         digest=digest,
         failure=failed,
     )
+
+
+def fail(situation: Situation, record: Record | None, failed: Failure) -> Settle:
+    """The answer Failed."""
+    return Settle(answer=answer_of(situation, State.FAILED, record=record, failed=failed))
 
 
 def _write_of(written: Written) -> ValueWrite:

@@ -1,6 +1,7 @@
 """Intents Undo, UndoIfUnused and RemoveIfUnused: take back what we did, and only that.
 
-What we made is removed; what we wrote is written back, in reverse, once each; what neither journal, status, ledger nor
+What we made is removed; what we wrote is written back, in reverse, once each (also to a device that lasts, before our
+claim of it ends); what neither journal, status, ledger nor
 a derived UUID proves to be ours stays. ``remove`` on a device that somebody has open would take it from a running
 guest, so it is only asked for when the intent's condition on use holds, seen in a fresh look. A failed undo is Tainted:
 kept, told, and tried again at each rescan.
@@ -12,7 +13,7 @@ from mdev_api.kinds.node_reservations import EntryAnswer, Failure, FailureReason
 from mdev_api.kinds.node_reservations import Step as StepName
 from mdev_node_agent.in_use import InUse
 from mdev_node_agent.record import Making, Record
-from mdev_node_agent.standing import backend_of, standing
+from mdev_node_agent.standing import backend_of, is_place, standing
 from mdev_node_agent.steps import Look, Read, Remove, Restore, Settle, Situation, Step, answer_of, failure
 
 
@@ -20,11 +21,17 @@ def undo(situation: Situation) -> Step:
     """The next step of Undo or UndoIfUnused."""
     record = standing(situation)
     if record is None or _is_over(situation, record):
+        if record is not None and record.making is Making.GONE and is_place(situation, record):
+            # No event tells that a place is free again: what is published has to follow before the answer does.
+            return _settle(situation, record, State.UNDONE) if situation.attempt.fresh else Look()
         return _settle(situation, record, State.UNDONE)
-    stopped = _stopped(situation, record, record.instance) or _wait_for_use(situation, record, record.instance)
+    made, lasts = record.making in (Making.BEGUN, Making.DONE), _lasts(situation, record.instance)
+    stopped: Step | None = _stopped(situation, record, record.instance)
+    if stopped is None and not (made and lasts and not record.writes):
+        stopped = _wait_for_use(situation, record, record.instance)
     if stopped is not None:
         return stopped
-    if record.making in (Making.BEGUN, Making.DONE):
+    if made and not (lasts and record.writes):
         return Remove(instance=record.instance, backend=record.backend)
     return _restore(situation, record)
 
@@ -49,6 +56,14 @@ def remove(situation: Situation) -> Step:
     return stopped or Remove(instance=instance, backend=backend_of(situation, instance))
 
 
+def _lasts(situation: Situation, instance: str) -> bool:
+    """Is the device there before and after, so that releasing it only ends a claim?"""
+    observation = situation.sight.observation
+    seen = observation.instance(instance)
+    offer = None if seen is None else observation.offer(seen.parent, seen.type)
+    return offer is not None and offer.lasting
+
+
 def _is_over(situation: Situation, record: Record) -> bool:
     """Nothing is left to be undone."""
     if situation.busy:
@@ -62,7 +77,8 @@ def _settle(situation: Situation, record: Record | None, state: State) -> Settle
     earlier = situation.answer.failure if situation.answer is not None else None
     if earlier is None and record is not None and record.failure is not None:
         earlier = Failure.model_validate(record.failure)
-    answer = EntryAnswer(id=situation.entry.id, state=state, failure=earlier)
+    place = record.instance if record is not None and is_place(situation, record) else None
+    answer = EntryAnswer(id=situation.entry.id, state=state, instance=place, failure=earlier)
     return Settle(answer=answer, ended=True)
 
 
@@ -112,6 +128,8 @@ def _restore(situation: Situation, record: Record) -> Step:
             parameter=written.name,
             errno=reading.errno,
         )
+    if wrong is None and record.making is not Making.NONE:
+        return Remove(instance=record.instance, backend=record.backend)
     if wrong is None:
         return _settle(situation, record, State.UNDONE)
     return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=wrong))

@@ -119,11 +119,12 @@ def test_a_new_device_is_made_under_a_uuid_of_the_reservation() -> None:
 def test_a_device_that_an_earlier_try_has_made_is_taken_on() -> None:
     begun = Record(instance=MINE, backend="mdev", making=Making.BEGUN)
     step = next_step(Situation(entry=new(), sight=sight(MINE), record=begun, attempt=FRESH))
-    assert step == Adopt(record=MADE)
+    assert step == Adopt(record=MADE, parent="p", type="t")
 
 
 def test_a_device_that_an_earlier_try_has_made_is_taken_on_even_if_the_journal_is_lost() -> None:
-    assert next_step(Situation(entry=new(), sight=sight(MINE), attempt=FRESH)) == Adopt(record=MADE)
+    step = next_step(Situation(entry=new(), sight=sight(MINE), attempt=FRESH))
+    assert step == Adopt(record=MADE, parent="p", type="t")
 
 
 def test_a_device_of_that_uuid_on_another_parent_is_a_conflict() -> None:
