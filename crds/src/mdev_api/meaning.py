@@ -15,7 +15,7 @@ from mdev_api.kinds.node_devices import NodeInstance
 from mdev_api.kinds.values import Parameter as ApiParameter
 from mdev_api.kinds.values import ReadParameter
 from mdev_api.names import model_name_fault, parameter_name_fault
-from mdev_api.values import ValueFault, allowed_from_entries, allows, from_sysfs, from_text, shown
+from mdev_api.values import ValueFault, allowed_from_entries, allows, from_raw, from_text, shown
 
 NO_MODEL = "NoModel"
 """Reason of Resolved=False where neither the driver nor a DeviceModel names a model."""
@@ -132,7 +132,7 @@ def _reading(instance: NodeInstance, read: ReadParameter) -> tuple[str | None, s
         if failed is not None:
             return None, f"{failed.message}{f' ({failed.errno})' if failed.errno else ''}"
         if read.attribute is not None and read.attribute in instance.attributes:
-            return from_sysfs(read.type, instance.attributes[read.attribute]), None
+            return from_raw(read.type, instance.attributes[read.attribute]), None
     except ValueFault as error:
         return None, f"instance {instance.id}: {error}"
     return from_text(read.type, read.init_value), None

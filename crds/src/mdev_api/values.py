@@ -81,7 +81,12 @@ def from_sysfs(value_type: ValueType, text: str) -> str:
 
     A bool may also be y or n in either case; around bool and int, ASCII blanks are dropped.
     """
-    bare = text.removesuffix("\n") if value_type is ValueType.STR else text.strip(_BLANKS)
+    return from_raw(value_type, text.removesuffix("\n"))
+
+
+def from_raw(value_type: ValueType, text: str) -> str:
+    """The same of text that has lost its one trailing newline already, as attributes have: a str is kept as it is."""
+    bare = text if value_type is ValueType.STR else text.strip(_BLANKS)
     return _from_words(value_type, bare, _SYSFS_BOOLS)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import structlog
 
 from mdev_api.engine.metadata import ValueType
-from mdev_api.values import ValueFault, from_sysfs
+from mdev_api.values import ValueFault, from_raw
 from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.journal import Journal, JournalError
 from mdev_node_agent.ledger import Ledger, Made
@@ -173,7 +173,7 @@ class Hands:
         try:
             backend = self._backends[step.backend]
             return Reading(
-                value=from_sysfs(kind, backend.read(self._port, instance=step.instance, attribute=attribute))
+                value=from_raw(kind, backend.read(self._port, instance=step.instance, attribute=attribute))
             )
         except OSError as error:
             return Reading(errno=errno_name(error), message=reason(error))

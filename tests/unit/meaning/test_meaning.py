@@ -159,6 +159,13 @@ def test_raw_text_is_read_in_the_grammar_of_sysfs() -> None:
     assert value_of(instance(attributes={"ecc": "Y"}), profile(flag)) == ("on", None)
 
 
+def test_raw_text_has_lost_its_newline_and_is_no_str_with_another() -> None:
+    mode = {"name": "mode", "type": "str", "initValue": "normal", "attribute": "vendor/mode"}
+
+    assert value_of(instance(attributes={"vendor/mode": "all on"}), profile(mode)) == ("all on", None)
+    assert value_of(instance(attributes={"vendor/mode": "all on\n"}), profile(mode))[0] is None
+
+
 def test_raw_text_of_another_type_is_unreadable() -> None:
     value, why = value_of(instance(attributes={"migration/memory": "lots"}), profile())
 

@@ -22,6 +22,7 @@ from mdev_api.values import (
     entries_from_json,
     entries_from_sysfs,
     from_json,
+    from_raw,
     from_sysfs,
     from_text,
     number,
@@ -88,6 +89,12 @@ def test_a_str_from_sysfs_loses_one_newline_and_nothing_else() -> None:
 def test_a_str_from_sysfs_with_a_second_newline_is_refused() -> None:
     with pytest.raises(ValueFault, match="without newline and NUL"):
         from_sysfs(STR, "a\n\n")
+
+
+def test_a_str_that_has_lost_its_newline_loses_no_second_one() -> None:
+    assert from_raw(STR, "a ") == "a "
+    with pytest.raises(ValueFault, match="without newline and NUL"):
+        from_raw(STR, "a\n")
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\0b"])
