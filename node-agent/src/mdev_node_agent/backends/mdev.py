@@ -25,24 +25,21 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from mdev_node_agent import published
 from mdev_node_agent.backends.backend import Findings
-from mdev_node_agent.backends.pci import hardware_ids
+from mdev_node_agent.backends.files import ALLOWED, attributes_of, not_shown, permitted
+from mdev_node_agent.backends.identity import MAX_SHORT, driver_of, hardware_ids, numa_node
 from mdev_node_agent.observation import Instance, Offer, Parent, Unreadable
-from mdev_node_agent.sysfs.attribute import GONE, optional_text, text_of, unreadable
+from mdev_node_agent.sysfs.attribute import GONE, contents, optional_text, text_of, unreadable
 from mdev_node_agent.sysfs.entries import children, entries, optional_link
 from mdev_node_agent.sysfs.port import Directory, Port
 
 PARENTS = "class/mdev_bus"
 DEVICES = "bus/mdev/devices"
 TYPES = "mdev_supported_types"
-MAX_ATTRIBUTES = 8
-MAX_ATTRIBUTE = 256
 MAX_TEXT = 1024
-MAX_SHORT = 255
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +47,7 @@ class MdevBackend:
     """Mediated devices. ``allowed``: patterns of the files, relative to an instance, that stand for its attributes."""
 
     name: str = "mdev"
-    allowed: tuple[str, ...] = ("migration/*", "vendor/*")
+    allowed: tuple[str, ...] = ALLOWED
 
     def discover(self, port: Port) -> Findings:
         """All parents, their types and instances. A kernel without mdev has none."""
@@ -100,7 +97,7 @@ class MdevBackend:
         with port.open(DEVICES) as devices, devices.open(instance) as device:
             group, name = self._permitted(device, attribute)
             with device.open(group) as files:
-                return text_of(files, name)
+                return contents(files, name).removesuffix("\n")
 
     def write(self, port: Port, *, instance: str, attribute: str, text: str) -> None:
         """Write a parameter file or allow-listed attribute; EACCES for any other file."""
@@ -116,14 +113,9 @@ class MdevBackend:
 
     def _permitted(self, device: Directory, attribute: str) -> tuple[str, str]:
         """Group and file of ``attribute`` if this instance's type publishes it or the allow-list has it."""
-        group, _, name = attribute.partition("/")
-        listed = any(fnmatchcase(attribute, pattern) for pattern in self.allowed)
         with device.open("mdev_type") as type_directory:
             parameters = _published_names(type_directory)
-        permitted = listed if parameters is None else group == published.VALUES and name in parameters
-        if not permitted or "/" in name or name in ("", ".", "..") or group in ("", ".", ".."):
-            raise PermissionError(errno.EACCES, "not a parameter of this device and not on the allow-list", attribute)
-        return group, name
+        return permitted(attribute, parameters, self.allowed)
 
     def _instance(
         self,
@@ -136,7 +128,7 @@ class MdevBackend:
         """One device, or None: it has vanished meanwhile, or it cannot be placed, which is told."""
         path = f"{DEVICES}/{name}"
         if name not in homes:
-            told.append(_not_shown(path, name, "no parent has it; it is just being created or removed"))
+            told.append(not_shown(path, name, "no parent has it; it is just being created or removed"))
             return None
         try:
             with port.open(path) as device:
@@ -159,7 +151,7 @@ class MdevBackend:
         chosen: Offer | None = None
         told: tuple[Unreadable, ...] = ()
         if not models:
-            attributes, told = self._attributes(device, path)
+            attributes, told = attributes_of(device, path, self.allowed)
         else:
             metadata, undecided = published.choose_model(device, path, models)
             if metadata is not None:
@@ -179,43 +171,18 @@ class MdevBackend:
             vfio_device=next((entry for entry in children(device, "vfio-dev") if entry.startswith("vfio")), None),
         )
 
-    def _attributes(self, device: Directory, path: str) -> tuple[dict[str, str], tuple[Unreadable, ...]]:
-        attributes: dict[str, str] = {}
-        told: list[Unreadable] = []
-        names = [
-            f"{group}/{name}"
-            for group in sorted({pattern.partition("/")[0] for pattern in self.allowed})
-            for name in children(device, group)
-            if any(fnmatchcase(f"{group}/{name}", pattern) for pattern in self.allowed)
-        ]
-        for attribute in names[:MAX_ATTRIBUTES]:
-            group, _, name = attribute.partition("/")
-            try:
-                with device.open(group) as files:
-                    text = text_of(files, name)
-            except OSError as error:
-                told.append(unreadable(f"{path}/{attribute}", attribute, error))
-                continue
-            if len(text.encode()) > MAX_ATTRIBUTE:
-                told.append(_not_shown(f"{path}/{attribute}", attribute, f"longer than {MAX_ATTRIBUTE} bytes"))
-            else:
-                attributes[attribute] = text
-        for attribute in names[MAX_ATTRIBUTES:]:
-            told.append(_not_shown(f"{path}/{attribute}", attribute, f"more than {MAX_ATTRIBUTES} attributes"))
-        return attributes, tuple(told)
-
 
 def _parent(port: Port, directory: Directory, name: str) -> tuple[Parent, list[str]]:
     """A parent, and the ids of the devices that stand below it. OSError if it is gone before the look is over."""
     path = f"{PARENTS}/{name}"
     told: list[Unreadable] = []
-    driver = _driver(port, directory, told)
+    driver = driver_of(port, directory, told)
     hardware = hardware_ids(directory, path, told)
     offers: list[Offer] = []
     with directory.open(TYPES) as types:
         for type_id in types.list():
             if not _is_utf8(type_id):
-                told.append(_not_shown(f"{path}/{TYPES}", ascii(type_id), f"the name {type_id!a} is not UTF-8"))
+                told.append(not_shown(f"{path}/{TYPES}", ascii(type_id), f"the name {type_id!a} is not UTF-8"))
                 continue
             try:
                 with types.open(type_id) as type_directory:
@@ -226,7 +193,7 @@ def _parent(port: Port, directory: Directory, name: str) -> tuple[Parent, list[s
     parent = Parent(
         name=name,
         driver=driver["name"],
-        numa_node=_numa_node(directory, path, told),
+        numa_node=numa_node(directory, path, told),
         offers=tuple(offers),
         unreadable=tuple(told),
     )
@@ -261,29 +228,6 @@ def _offers(
     ]
 
 
-def _driver(port: Port, parent: Directory, told: list[Unreadable]) -> dict[str, str]:
-    """``spec.driver`` of a DeviceProfile."""
-    module = None
-    try:
-        name = parent.link("driver")
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        name = parent.link("subsystem")
-    else:
-        with parent.open("driver") as driver:
-            module = optional_link(driver, "module")
-    path = f"module/{module or name.replace('-', '_')}"
-    try:
-        with port.open(path) as directory:
-            version = optional_text(directory, "version", path, told)
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            told.append(unreadable(path, "version", error))
-        version = None
-    return {"name": name, "version": version[:MAX_SHORT]} if version else {"name": name}
-
-
 def _available(directory: Directory, path: str, told: list[Unreadable]) -> int | None:
     """Every type has this file, so that it is read last shows that what was read before is of a type that exists."""
     path = f"{path}/available_instances"
@@ -296,13 +240,8 @@ def _available(directory: Directory, path: str, told: list[Unreadable]) -> int |
         return None
     if text.isascii() and text.isdigit():
         return int(text)
-    told.append(_not_shown(path, "available_instances", f"{text!r} is no number"))
+    told.append(not_shown(path, "available_instances", f"{text!r} is no number"))
     return None
-
-
-def _numa_node(directory: Directory, path: str, told: list[Unreadable]) -> int | None:
-    text = optional_text(directory, "numa_node", path, told)
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
 def _published_names(type_directory: Directory) -> frozenset[str] | None:
@@ -318,7 +257,7 @@ def _leaving(port: Port, homes: Mapping[str, str], on_bus: list[str]) -> list[Un
         path = f"{PARENTS}/{parent}"
         if name not in on_bus and name in entries(port, path):
             why = "not on the mdev bus: its removal waits for whoever has it open, or it is just being created"
-            told.append(_not_shown(f"{path}/{name}", name, why))
+            told.append(not_shown(f"{path}/{name}", name, why))
     return told
 
 
@@ -332,7 +271,3 @@ def _is_uuid(name: str) -> bool:
         return str(uuid.UUID(name)) == name
     except ValueError:
         return False
-
-
-def _not_shown(path: str, name: str, why: str) -> Unreadable:
-    return Unreadable(path=path, name=name, errno="", message=f"{path}: {why}")
