@@ -239,6 +239,8 @@ def test_the_driver_cannot_be_unloaded_while_a_device_is_open(gfx: Gfx, guest: G
         "types=8GB memory_allowed=4096",
         "nics=-1",
         "memory_allowed=4k",
+        "rx_limit_max=99",
+        "rx_limit_max=10001",
     ],
 )
 def test_loading_refuses_what_makes_no_driver(load: Load, guest: Guest, parameters: str) -> None:
@@ -262,6 +264,16 @@ def test_an_older_driver_takes_only_the_memory_that_it_publishes(load: Load, gue
     with refused(errno.EINVAL):
         gfx.write(A, "memory", "2048")
     assert published == "1024 4096\n"
+
+
+def test_an_older_driver_takes_only_the_receive_limit_that_it_publishes(load: Load, guest: Guest) -> None:
+    gfx = load("rx_limit_max=1000")
+    published = guest.read(f"{gfx.type_path('gfx-nic')}/migration/params/rx-limit/allowed_values")
+    gfx.create("gfx-nic", A)
+    gfx.write(A, "rx-limit", "1000")
+    with refused(errno.EINVAL):
+        gfx.write(A, "rx-limit", "1001")
+    assert published == "0 100-1000\n"
 
 
 def test_uevents_are_those_of_the_core_and_one_more_change_when_the_metadata_is_complete(

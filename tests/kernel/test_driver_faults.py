@@ -249,7 +249,8 @@ def test_the_log_keeps_the_last_40_events_and_the_counters_all(gfx: Gfx, guest: 
 
 
 @pytest.mark.parametrize(
-    "name", ["parents", "pool_mb", "nics", "types", "memory_allowed", "create_count", "write_count", "log"]
+    "name",
+    ["parents", "pool_mb", "nics", "types", "memory_allowed", "rx_limit_max", "create_count", "write_count", "log"],
 )
 def test_what_holds_since_loading_cannot_be_set_later(gfx: Gfx, name: str) -> None:
     with refused(errno.EACCES):

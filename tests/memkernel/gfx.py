@@ -42,6 +42,7 @@ class Gfx:
     nics: int = 8
     types: Sequence[str] | None = None
     memory_allowed: Sequence[int] | None = None
+    rx_limit_max: int = 10000
     finished: bool = True
     name: str = field(default="gfx", init=False)
     version: str | None = field(default=None, init=False)
@@ -51,7 +52,7 @@ class Gfx:
         """insmod. EINVAL as the README says."""
         if not 1 <= self.parents <= 4:
             raise fault(errno.EINVAL)
-        models = narrowed(self.types, self.memory_allowed)
+        models = narrowed(self.types, self.memory_allowed, self.rx_limit_max)
         self.faults = Faults(machine=machine)
         self.record = Record()
         machine.root.directory("module/gfx/parameters").fill(
@@ -108,6 +109,7 @@ class Gfx:
     def _load_parameters(self) -> dict[str, File]:
         lists = {"types": self.types, "memory_allowed": self.memory_allowed}
         numbers = {"parents": self.parents, "pool_mb": self.pool_mb, "nics": self.nics}
+        numbers["rx_limit_max"] = self.rx_limit_max
         shown = {name: ",".join(map(str, values)) if values is not None else None for name, values in lists.items()}
         return {
             **{name: constant(str(number)) for name, number in numbers.items()},

@@ -142,8 +142,10 @@ MODELS = (
 PARAMETERS = tuple(dict.fromkeys(parameter.name for model in MODELS for parameter in model.parameters))
 
 
-def narrowed(types: Sequence[str] | None, memory_allowed: Sequence[int] | None) -> tuple[Model, ...]:
-    """``types`` and ``memory_allowed`` applied; EINVAL for a strange word, or if nothing is left."""
+def narrowed(
+    types: Sequence[str] | None, memory_allowed: Sequence[int] | None, rx_limit_max: int = 10000
+) -> tuple[Model, ...]:
+    """Module parameters applied; EINVAL for a value that cannot be, or if nothing is left."""
     known = {model.name for model in MODELS}
     if types is not None and not set(types) <= known:
         raise fault(errno.EINVAL)
@@ -151,6 +153,9 @@ def narrowed(types: Sequence[str] | None, memory_allowed: Sequence[int] | None) 
     if memory_allowed is not None:
         offered = [_limited(model, memory_allowed) if model.is_gpu else model for model in offered]
         offered = [m for m in offered if not m.is_gpu or m.parameters[0].init in memory_allowed]
+    if not 100 <= rx_limit_max <= 10000:
+        raise fault(errno.EINVAL)
+    offered = [model if model.is_gpu else _slower(model, rx_limit_max) for model in offered]
     if not offered:
         raise fault(errno.EINVAL)
     return tuple(offered)
@@ -160,3 +165,8 @@ def _limited(model: Model, memory_allowed: Sequence[int]) -> Model:
     memory = model.parameters[0]
     allowed = tuple(span for span in memory.allowed if span[0] in memory_allowed)
     return replace(model, parameters=(replace(memory, allowed=allowed),))
+
+
+def _slower(model: Model, rx_limit_max: int) -> Model:
+    *others, limit = model.parameters
+    return replace(model, parameters=(*others, replace(limit, allowed=((0, 0), (100, rx_limit_max)))))

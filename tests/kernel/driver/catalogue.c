@@ -13,6 +13,7 @@
 
 #define GPU_MODEL	"com.gfx/GPU"
 #define NIC_MODEL	"vendor-a.com/my-nic"
+#define NIC_RX_LIMIT	3	/* its place among the offers of a NIC */
 
 static char *types[GFX_NR_TYPES];
 static unsigned int nr_types;
@@ -23,6 +24,10 @@ static unsigned int memory_allowed[16];
 static unsigned int nr_memory_allowed;
 module_param_array(memory_allowed, uint, &nr_memory_allowed, 0444);
 MODULE_PARM_DESC(memory_allowed, "memory takes only these (default: no limit)");
+
+static unsigned int rx_limit_max = 10000;
+module_param(rx_limit_max, uint, 0444);
+MODULE_PARM_DESC(rx_limit_max, "the highest rx-limit, 100 to 10000 (default 10000)");
 
 static const char *const rx_modes[] = { "normal", "all multicast", "promiscuous" };
 
@@ -109,7 +114,7 @@ struct gfx_type_def gfx_types[GFX_NR_TYPES] = {
 			{ GFX_NEW_FEATURE, 1, { { 0, 0 }, { 1, 1 } }, 2 },
 			{ GFX_NUM_QUEUES, 4, { { 1, 64 } }, 1 },
 			{ GFX_RX_MODE, 0, { { 0, 0 }, { 1, 1 }, { 2, 2 } }, 3 },
-			{ GFX_RX_LIMIT, 0, { { 0, 0 }, { 100, 10000 } }, 2 },
+			[NIC_RX_LIMIT] = { GFX_RX_LIMIT, 0, { { 0, 0 }, { 100, 10000 } }, 2 },
 		},
 	},
 };
@@ -155,13 +160,26 @@ static void narrow_memory(struct gfx_type_def *def)
 		def->offered = false;
 }
 
-/* Apply types= and memory_allowed=; -EINVAL for an unknown word, or if no type is left. */
+static int narrow_rx_limit(void)
+{
+	struct gfx_offer *offer = &gfx_types[GFX_NIC].offers[NIC_RX_LIMIT];
+
+	if (rx_limit_max < offer->allowed[1].min || rx_limit_max > offer->allowed[1].max)
+		return -EINVAL;
+	offer->allowed[1].max = rx_limit_max;
+	return 0;
+}
+
+/* Apply types=, memory_allowed= and rx_limit_max=; -EINVAL for a value that cannot be, or if no type is left. */
 int gfx_catalogue_narrow(void)
 {
 	unsigned int t, left = 0;
 	int err;
 
 	err = choose_types();
+	if (err)
+		return err;
+	err = narrow_rx_limit();
 	if (err)
 		return err;
 	for (t = 0; t < GFX_NR_TYPES; t++) {

@@ -46,15 +46,10 @@ def _board(cards: int) -> list[str]:
         return ["-M", "pc"]
     board = ["-M", "q35", "-device", "intel-iommu"]
     queues = f"sriov_vq_flexible={2 * FUNCTIONS},sriov_vi_flexible={FUNCTIONS},max_ioqpairs=12,msix_qsize=9"
-    for number in range(1, cards + 1):
-        board += [
-            "-device",
-            f"pcie-root-port,id=port{number},chassis={number}",
-            "-device",
-            f"nvme-subsys,id=sub{number}",
-        ]
-        where = f"serial=card{number},bus=port{number},subsys=sub{number}"
-        board += ["-device", f"nvme,{where},sriov_max_vfs={FUNCTIONS},{queues}"]
+    for n in range(1, cards + 1):
+        card = f"nvme,serial=card{n},bus=port{n},subsys=sub{n},sriov_max_vfs={FUNCTIONS},{queues}"
+        for device in (f"pcie-root-port,id=port{n},chassis={n}", f"nvme-subsys,id=sub{n}", card):
+            board += ["-device", device]
     return board
 
 

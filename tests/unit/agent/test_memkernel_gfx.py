@@ -283,8 +283,18 @@ def test_a_narrowed_type_keeps_the_values_that_are_left() -> None:
     assert node.kernel.read(path) == "1024 4096"
 
 
+def test_an_older_driver_takes_only_a_lower_receive_limit() -> None:
+    node = Node(Gfx(rx_limit_max=1000))
+    path = "class/mdev_bus/gfx0/mdev_supported_types/gfx-nic/migration/params/rx-limit/allowed_values"
+    assert node.kernel.read(path) == "0 100-1000"
+
+
 @pytest.mark.parametrize(
-    "driver", [Gfx(parents=5), Gfx(parents=0), Gfx(types=["16GB"]), Gfx(types=["8GB"], memory_allowed=[4096])]
+    "driver",
+    [
+        *(Gfx(parents=5), Gfx(parents=0), Gfx(types=["16GB"]), Gfx(types=["8GB"], memory_allowed=[4096])),
+        *(Gfx(rx_limit_max=99), Gfx(rx_limit_max=10001)),
+    ],
 )
 def test_loading_with_nonsense_is_einval(driver: Gfx) -> None:
     assert answer(lambda: Node(driver)) == "EINVAL"
