@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from mdev_api.engine.capacity import Pool
 from mdev_api.engine.metadata import Answer, Metadata, Reason
 
-Criteria = tuple[bool, int, bool, tuple[int, int], bool, int]
-"""What a candidate is ranked by, most weighty first, less is better (:mod:`mdev_api.engine.plan`)."""
+Criteria = tuple[int, int, int, tuple[int, int], int, int]
+"""What a candidate is ranked by, most weighty first, less is better (:mod:`mdev_api.engine.plan`): suspect, writes,
+new, flexibility, another type, less room. Of several devices it holds the sums.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
