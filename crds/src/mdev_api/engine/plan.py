@@ -62,9 +62,9 @@ def rank(source: Source, openings: Iterable[Opening], source_type: str | None = 
             rejections.append(Rejection(opening=opening, reasons=(), no_capacity=True))
         else:
             answer = _answer_for(reading.answer, opening)
-            ranked.append((_criteria(opening, answer, reading, source_type), _place(opening), opening, answer))
+            ranked.append((_criteria(opening, answer, reading, source_type), place(opening), opening, answer))
     ranked.sort(key=lambda entry: entry[:2])
-    rejections.sort(key=lambda rejection: _place(rejection.opening))
+    rejections.sort(key=lambda rejection: place(rejection.opening))
     criteria = [entry[0] for entry in ranked]
     return Plan(
         candidates=tuple(
@@ -128,7 +128,8 @@ def _is_new(opening: Opening) -> bool:
     return opening.instance is None and opening.slot is None
 
 
-def _place(opening: Opening) -> tuple[str, ...]:
+def place(opening: Opening) -> tuple[str, ...]:
+    """Where it is, as texts: what decides among equals."""
     where = (opening.node, opening.parent or "", opening.type, opening.profile)
     return (*where, opening.instance or "", opening.slot or "")
 
