@@ -1,16 +1,15 @@
 """Where could a device be had? From the cluster's state to openings for the engine, and nodes that are out of question.
 
 Capacity is what the kernel said, less what is promised: a reservation counts against its parent until its instance
-shows in NodeDevices. Types of one parent may share a pool (a serial card's 24 ports), and nobody says how; so a
-promised instance of one type takes from the others in proportion to what was free of each. That is an estimate, and
-need not be more: the create's errno is the truth, and the next candidate follows.
+shows in NodeDevices. What is left of the other types then is :mod:`mdev_api.engine.capacity`'s estimate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mdev_api.engine.capacity import Pool, left_in
 from mdev_api.engine.openings import Opening
 from mdev_api.kinds.device_migration import Binding
 from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus, NodeParent
@@ -41,6 +40,7 @@ class Constraints:
     """What a migration asks of its destination. ``tried``: places that failed it before, never tried again.
 
     ``resource``: what the VM's pod asks its kubelet for; None: nobody asks a kubelet. ``pod``: the pod itself.
+    ``devices``: how many go together, so how many reservations the node must have room for.
     """
 
     node_selector: Mapping[str, str]
@@ -51,6 +51,7 @@ class Constraints:
     binding: Binding = Binding.EARLY
     resource: str | None = None
     pod: PodConstraints | None = None
+    devices: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +105,15 @@ def _on_node(
         *_new_instances(cluster, node, status, held, left),
         *_idle_instances(cluster, node, status, held, left),
     )
-    return tuple(_unless_busy(o, left) for o in found)
+    return tuple(_served(_unless_busy(o, left), status) for o in found)
+
+
+def _served(found: Opening | NodeRejection, status: NodeDevicesStatus) -> Opening | NodeRejection:
+    """Of the types of one resource only one device at a time waits for its pod (:mod:`mdev_operator.armed`)."""
+    if isinstance(found, NodeRejection):
+        return found
+    resource = next((slot.resource for slot in status.slots if found.type in slot.types), None)
+    return found if resource is None else replace(found, alone=resource)
 
 
 def _unless_busy(found: Opening | NodeRejection, left: Limits) -> Opening | NodeRejection:
@@ -139,10 +148,10 @@ def _why_not(cluster: Cluster, node: str, constraints: Constraints) -> tuple[str
     unfit = misfit(constraints.pod, view) if constraints.pod is not None else None
     if unfit is not None:
         return unfit.code, unfit.message
-    return _why_no_devices(cluster, node)
+    return _why_no_devices(cluster, node, constraints.devices)
 
 
-def _why_no_devices(cluster: Cluster, node: str) -> tuple[str, str]:
+def _why_no_devices(cluster: Cluster, node: str, wanted: int) -> tuple[str, str]:
     devices = cluster.devices.get(node)
     if devices is None or devices.status is None:
         return "NoDevices", f"node {node} publishes no NodeDevices: no agent runs there, or it has not looked yet"
@@ -151,8 +160,10 @@ def _why_no_devices(cluster: Cluster, node: str) -> tuple[str, str]:
         return "Stale", silent
     if not any(parent.offers for parent in devices.status.parents) and not devices.status.instances:
         return "NoDevices", f"node {node} has no VFIO device that this project knows"
-    if len(cluster.held_on(node)) >= MOST_RESERVATIONS:
-        return "NoCapacity", f"node {node} has {MOST_RESERVATIONS} reservations, the most that one node takes"
+    held = len(cluster.held_on(node))
+    if held + wanted > MOST_RESERVATIONS:
+        of_it = f", and {wanted} more are wanted" if wanted > 1 else ""
+        return "NoCapacity", f"node {node} has {held} of at most {MOST_RESERVATIONS} reservations{of_it}"
     return "", ""
 
 
@@ -161,7 +172,8 @@ def _new_instances(
 ) -> Iterable[Opening | NodeRejection]:
     shown = {instance.id for instance in status.instances}
     for parent in status.parents:
-        free = free_of(parent, held, shown)
+        pool = pool_of(parent, held, shown)
+        free = left_in(pool)
         for offer in parent.offers:
             if not left.leaves(offer.type):
                 continue
@@ -178,6 +190,7 @@ def _new_instances(
                     metadata=view.metadata,
                     free=free[offer.type],
                     suspect=view.suspect,
+                    pool=pool,
                 )
 
 
@@ -222,20 +235,18 @@ def _promised(held: Held, parent: str, shown: set[str]) -> bool:
     return held.answer is None or held.answer.state in (State.PENDING, State.PREPARED, State.HANDED_OVER)
 
 
+def pool_of(parent: NodeParent, held: Iterable[Held], shown: set[str]) -> Pool:
+    """What the kernel said of the parent, and what is promised since. ``shown``: instances that the node shows."""
+    creates = (h.entry.device.create for h in held if _promised(h, parent.name, shown))
+    return Pool(
+        said={offer.type: offer.available or 0 for offer in parent.offers},
+        promised=tuple(create.type for create in creates if create is not None),
+    )
+
+
 def free_of(parent: NodeParent, held: Iterable[Held], shown: set[str]) -> dict[str, int]:
-    """What is left of each type when the promised instances are made. ``shown``: instances that the node shows."""
-    said = {offer.type: offer.available or 0 for offer in parent.offers}
-    left = dict(said)
-    for promised in held:
-        create = promised.entry.device.create
-        if create is None or not _promised(promised, parent.name, shown):
-            continue
-        taken = create.type
-        pool = said.get(taken, 0)
-        for type_id, available in said.items():
-            share = 1 if type_id == taken or pool == 0 else -(-available // pool)
-            left[type_id] = max(0, left[type_id] - share)
-    return left
+    """What is left of each type when the promised instances are made."""
+    return left_in(pool_of(parent, held, shown))
 
 
 def _place(opening: Opening) -> Place:
