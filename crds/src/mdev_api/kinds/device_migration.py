@@ -209,6 +209,17 @@ class DeviceMigrationSpec(ApiModel):
     """How the move ended; set once."""
 
 
+class Adjustment(ApiModel):
+    """A parameter that the running source is given another value of first, so that a destination fits."""
+
+    name: ParameterName
+    """Name of the parameter."""
+    from_value: Value = Field(alias="from")
+    """The source's value before; it is written back unless the outcome is Succeeded."""
+    to: Value
+    """The value that it is given."""
+
+
 class MappedDevice(ApiModel):
     """One device of the map: what moves, and from Ready on where to. Its class is there as soon as it could be read."""
 
@@ -226,6 +237,23 @@ class MappedDevice(ApiModel):
     """The destination device: mdev UUID or PCI address. With binding Late absent until the kubelet has picked it."""
     writes: Annotated[int, Field(ge=0)] = 0
     """How many values are written to it."""
+    adjustments: Annotated[tuple[Adjustment, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
+    """What is changed on the running source first (spec.sourceAdjustment IfNeeded)."""
+
+
+class CandidateDevice(ApiModel):
+    """Where one of several devices would go."""
+
+    name: DeviceHandle
+    """Name of the device in this migration."""
+    parent: KernelName | None = None
+    """The parent device."""
+    type: KernelName
+    """The type."""
+    instance: KernelName | None = None
+    """The idle device that would be taken; absent: one would be made."""
+    writes: Annotated[int, Field(ge=0)] = 0
+    """How many values would be written."""
 
 
 class CandidateSummary(ApiModel):
@@ -234,13 +262,15 @@ class CandidateSummary(ApiModel):
     node: ObjectName
     """The node."""
     parent: KernelName | None = None
-    """The parent device; absent where the kubelet picks among devices of several parents."""
-    type: KernelName
-    """The type."""
+    """The parent device; absent where the kubelet picks among devices of several parents, and for several devices."""
+    type: KernelName | None = None
+    """The type; absent for several devices."""
     instance: KernelName | None = None
     """The idle device that would be taken; absent: one would be made, or the kubelet picks one (binding Late)."""
+    devices: Annotated[tuple[CandidateDevice, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
+    """Where each device would go, if several move together."""
     writes: Annotated[int, Field(ge=0)] = 0
-    """How many values would be written."""
+    """How many values would be written, to all devices together."""
     why: Message
     """Why it stands where it does in the ranking."""
 
