@@ -8,8 +8,8 @@ nobody could say what it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from mdev_api.hashing import canonical_json, profile_name
 from mdev_api.kinds import node_devices as kinds
 from mdev_api.kinds.common import dump
 from mdev_api.kinds.device_profile import DeviceProfileSpec
+from mdev_node_agent import lasting
 from mdev_node_agent.kubelet.serving import Service
 from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
 from mdev_node_agent.sight import Sight
@@ -69,8 +70,8 @@ def _profile(text: str) -> Profile:
 
 
 def instance_profile(observation: Observation, instance: Instance) -> Profile | None:
-    """The profile of a device's type; None if its parent or type was not seen."""
-    offer = observation.offer(instance.parent, instance.type)
+    """The profile of a device; None if its parent or type was not seen, or nothing says which of several it has."""
+    offer = observation.offer_of(instance)
     return None if offer is None else profile_of(offer)
 
 
@@ -81,12 +82,15 @@ def take_stock(
     refused = refused or {}
     told: list[str] = [unreadable.message for unreadable in sight.observation.unreadable]
     profiles: dict[str, Mapping[str, Any]] = {}
-    parents = [_parent(parent, profiles, refused, told) for parent in sight.observation.parents]
+    listed, left_out = lasting.listed(sight, managed)
+    seen = [_with_room(parent, sight, managed, left_out) for parent in sight.observation.parents]
+    parents = [_parent(parent, profiles, refused, told) for parent in seen]
     instances = []
-    for instance in sight.observation.instances:
+    for instance in listed:
         shown = instance_view(sight, instance, managed=managed)
         if shown is None or shown.profile in refused:
-            told.append(f"device {instance.id} of type {instance.type} on {instance.parent} is not shown: no profile")
+            why = "; ".join(u.message for u in instance.unreadable if shown is None) or "no profile"
+            told.append(f"device {instance.id} of type {instance.type} on {instance.parent} is not shown: {why}")
         else:
             instances.append(shown)
     if sight.service.fault is not None:
@@ -158,6 +162,18 @@ def _slots(service: Service, shown: Collection[str], told: list[str]) -> tuple[k
     if len(slots) > MAX_SLOTS:
         told.append(f"{len(slots)} resources are about devices of this node: only the first {MAX_SLOTS} are shown")
     return tuple(slots[:MAX_SLOTS])
+
+
+def _with_room(parent: Parent, sight: Sight, managed: Collection[str], left_out: Sequence[str]) -> Parent:
+    """The parent with what its lasting devices leave free, and the word about those that are not listed."""
+    offers, unreadable = [], list(parent.unreadable)
+    for offer in parent.offers:
+        room, told = lasting.available(offer, sight, managed)
+        offers.append(replace(offer, available=room))
+        unreadable += [told] if told is not None else []
+        unlisted = [place for place in left_out if offer.lasting and place in (offer.places or ())]
+        unreadable += [lasting.told_of(unlisted)] if unlisted else []
+    return replace(parent, offers=tuple(offers), unreadable=tuple(unreadable))
 
 
 def _parent(

@@ -15,6 +15,7 @@ from mdev_api.kinds.node_reservations import Create as Wanted
 from mdev_api.kinds.node_reservations import Failure, FailureReason
 from mdev_api.kinds.node_reservations import Step as StepName
 from mdev_node_agent.in_use import InUse
+from mdev_node_agent.inventory import profile_of
 from mdev_node_agent.observation import Offer
 from mdev_node_agent.record import Making, Record
 from mdev_node_agent.standing import backend_of, fits
@@ -25,7 +26,8 @@ def make(situation: Situation, record: Record | None) -> Step:
     """The next step towards the new device. ``record``: what stands (:func:`mdev_node_agent.standing.standing`)."""
     create = situation.entry.device.create
     assert create is not None
-    offer = situation.sight.observation.offer(create.parent, create.type)
+    offers = situation.sight.observation.offers(create.parent, create.type)
+    offer = next((offer for offer in offers if profile_of(offer).name == create.profile), None)
     assert offer is not None, "an entry is checked before it is carried out"
     own_id = instance_uuid(situation.entry.id)
     instance = own_id if record is None else record.instance
@@ -58,28 +60,25 @@ def _on_a_place(situation: Situation, create: Wanted, offer: Offer, record: Reco
         if sight.observation.instance(record.instance) is None and not sight.is_gone(record.instance):
             what = f"{record.instance} was being made when the agent ended, and cannot be seen now"
             return fail(situation, record, failure(FailureReason.CONFLICT, what, step=StepName.CREATE))
-    free = [place for place in places if _is_free(situation, place)]
+    free = [place for place in places if _is_free(situation, offer, place)]
     if not free:
-        what = _why_none(situation, create, places)
+        what = _why_none(situation, create, offer)
         return fail(situation, record, failure(FailureReason.NO_CAPACITY, what, step=StepName.CREATE))
     place = record.instance if record is not None and record.instance in free else free[0]
     backend = str(offer.profile.get("backend", ""))
     return Create(instance=place, backend=backend, parent=create.parent, type=create.type, place=True)
 
 
-def _is_free(situation: Situation, place: str) -> bool:
+def _is_free(situation: Situation, offer: Offer, place: str) -> bool:
     if place in situation.elsewhere or place in situation.attempt.lost:
         return False
-    return not _is_there(situation, place) or situation.sight.use(place).state is InUse.NO
+    return not offer.lasting or situation.sight.use(place).state is InUse.NO
 
 
-def _is_there(situation: Situation, place: str) -> bool:
-    return situation.sight.observation.instance(place) is not None
-
-
-def _why_none(situation: Situation, create: Wanted, places: tuple[str, ...]) -> str:
+def _why_none(situation: Situation, create: Wanted, offer: Offer) -> str:
+    places = offer.places or ()
     taken = sum(place in situation.elsewhere for place in places)
-    states = [situation.sight.use(place).state for place in places if _is_there(situation, place)]
+    states = [situation.sight.use(place).state for place in places if offer.lasting]
     used, unknown = states.count(InUse.YES), states.count(InUse.UNKNOWN)
     return (
         f"no function of {create.parent} is free for {create.type}: of {len(places)} that could become one, {taken} "

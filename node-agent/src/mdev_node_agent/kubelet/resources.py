@@ -41,10 +41,13 @@ def resources_of(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def types_of(wanted: Iterable[str], observation: Observation) -> tuple[str, ...]:
-    """Ids of the types of this node that are wanted, sorted."""
+    """Ids of the types of this node that are wanted, sorted; only of those whose devices have ids of their own.
+
+    A device on a place (a VF) is chosen by a reservation, never by a pod that has none.
+    """
     names = set(wanted)
     spelled = {_as_kubevirt(name) for name in names}
-    offers = (offer for parent in observation.parents for offer in parent.offers)
+    offers = (offer for parent in observation.parents for offer in parent.offers if offer.places is None)
     return tuple(sorted({offer.type for offer in offers if offer.type in names or _name(offer) in spelled}))
 
 
