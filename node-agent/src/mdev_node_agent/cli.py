@@ -54,9 +54,20 @@ app = typer.Typer(
 Sysfs = Annotated[Path, typer.Option(metavar="ROOT", help="Where the host's sysfs is mounted.")]
 
 
+FactsDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Files *.json with what sysfs does not tell of this node's devices, such as /etc/mdev-operator/facts.d. "
+        "Default: none.",
+    ),
+]
+
+
 @app.command("discover")
 def discover_command(
     sysfs: Sysfs = _DEFAULTS.sysfs,
+    facts_dir: FactsDir = None,
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print it.")] = Format.TABLE,
 ) -> None:
     """Print what this node offers: parents, types with model and parameters, instances with values.
@@ -64,7 +75,7 @@ def discover_command(
     Needs no cluster. What could not be read is printed with the reason.
     """
     width = os.get_terminal_size(1).columns if sys.stdout is not None and sys.stdout.isatty() else None
-    _print(discover(sysfs, output, width=width))
+    _print(discover(sysfs, output, facts_dir=facts_dir, width=width))
 
 
 KubeletDir = Annotated[
@@ -122,6 +133,7 @@ def run_command(
     own_pod: OwnPod = None,
     hook_socket: HookSocket = None,
     serve: Serve = None,
+    facts_dir: FactsDir = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="One JSON object per line, or text for people.")
     ] = LogFormat.JSON,
@@ -144,6 +156,7 @@ def run_command(
             own_pod=own_pod,
             hook_socket=hook_socket,
             serve=tuple(serve or ()),
+            facts_dir=facts_dir,
         )
     )
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdev_api.hashing import profile_name
-from mdev_node_agent.backends.mdev import MdevBackend
+from mdev_node_agent.backends.every import every_backend
 from mdev_node_agent.discovery import observe
+from mdev_node_agent.facts import read_facts
 from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
 from mdev_node_agent.sysfs.root import usable_port
 
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _WIDE = 200
-_NO_DEVICES = "no mediated devices: no driver has registered a parent in class/mdev_bus\n"
+_NO_DEVICES = (
+    "no VFIO devices: class/mdev_bus has no parent of mediated devices, and no function in bus/pci/devices has "
+    "nvidia/ or vfio-dev/\n"
+)
 
 
 class Format(StrEnum):
@@ -34,9 +39,13 @@ class Format(StrEnum):
     TABLE = "table"
 
 
-def discover(sysfs: Path, output: Format, *, width: int | None = None) -> str:
-    """What is there, as text. ``width``: columns of the terminal; None: nobody will wrap it. UnusableRootError."""
-    observation = observe(usable_port(sysfs), [MdevBackend()])
+def discover(sysfs: Path, output: Format, *, facts_dir: Path | None = None, width: int | None = None) -> str:
+    """What is there, as text, with the facts of ``facts_dir`` in the profiles.
+
+    ``width``: columns of the terminal; None: nobody will wrap it. UnusableRootError.
+    """
+    facts = None if facts_dir is None else partial(read_facts, facts_dir)
+    observation = observe(usable_port(sysfs), every_backend(), facts)
     if output is Format.TABLE:
         return as_table(observation, width or _WIDE)
     text = json.dumps(as_document(observation), indent=2, ensure_ascii=False) + "\n"
@@ -50,12 +59,12 @@ def discover(sysfs: Path, output: Format, *, width: int | None = None) -> str:
 
 def as_document(observation: Observation) -> dict[str, Any]:
     """The observation as JSON types; below the lists of the first level, members without content are absent."""
-    specs = {(parent.name, offer.type): offer.profile for parent in observation.parents for offer in parent.offers}
-    profiles = {profile_name(spec): spec for spec in specs.values()}
+    offers = [offer for parent in observation.parents for offer in parent.offers]
+    profiles = {profile_name(offer.profile): offer.profile for offer in offers}
     return {
         "bootID": observation.boot_id,
         "parents": [_parent(parent) for parent in observation.parents],
-        "instances": [_instance(i, specs.get((i.parent, i.type))) for i in observation.instances],
+        "instances": [_instance(i, observation.offer_of(i)) for i in observation.instances],
         "profiles": [{"name": name, "spec": dict(spec)} for name, spec in sorted(profiles.items())],
         "unreadable": _told(observation.unreadable),
     }
@@ -89,7 +98,7 @@ def _offer(offer: Offer) -> dict[str, Any]:
     published = offer.profile.get("published", {})
     return _present(
         type=offer.type,
-        name=offer.profile["type"].get("name"),
+        name=offer.profile.get("type", {}).get("name"),
         profile=profile_name(offer.profile),
         available=offer.available,
         model=published.get("model"),
@@ -99,7 +108,8 @@ def _offer(offer: Offer) -> dict[str, Any]:
     )
 
 
-def _instance(instance: Instance, spec: Mapping[str, Any] | None) -> dict[str, Any]:
+def _instance(instance: Instance, offer: Offer | None) -> dict[str, Any]:
+    spec = None if offer is None else offer.profile
     published = (spec or {}).get("published", {})
     types = {parameter["name"]: parameter.get("type") for parameter in published.get("parameters", [])}
     return _present(
@@ -130,7 +140,7 @@ def _offers(observation: Observation) -> Table:
             parent.name,
             parent.driver,
             offer.type,
-            offer.profile["type"].get("name", ""),
+            offer.profile.get("type", {}).get("name", ""),
             "?" if offer.available is None else str(offer.available),
             _model(offer.profile),
         )

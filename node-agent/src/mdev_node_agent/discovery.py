@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from mdev_node_agent.backends.backend import Backend
+from mdev_node_agent.facts import Facts, with_facts
 from mdev_node_agent.observation import Observation, Parent, Unreadable
 from mdev_node_agent.sysfs.attribute import errno_name, reason
 from mdev_node_agent.sysfs.port import Port
@@ -22,8 +23,10 @@ MAX_INSTANCES = 512
 _T = TypeVar("_T")
 
 
-def observe(port: Port, backends: Sequence[Backend]) -> Observation:
+def observe(port: Port, backends: Sequence[Backend], facts: Facts | None = None) -> Observation:
     """What is there now. A back-end that sees nothing at all is told, and the others still count.
+
+    ``facts``: what the node's facts files say now; None: there are none.
 
     Raises OSError only if the kernel does not say which boot this is: without it nothing may be concluded.
     """
@@ -39,12 +42,13 @@ def observe(port: Port, backends: Sequence[Backend]) -> Observation:
     parents = [_bounded(parent) for parent in _merged(parent for findings in found for parent in findings.parents)]
     instances = [instance for findings in found for instance in findings.instances]
     told += [unreadable for findings in found for unreadable in findings.unreadable]
-    return Observation(
+    seen = Observation(
         boot_id=boot_id,
         parents=_cut(parents, MAX_PARENTS, "parents", told),
         instances=_cut(instances, MAX_INSTANCES, "instances", told),
         unreadable=tuple(told),
     )
+    return seen if facts is None else with_facts(seen, facts())
 
 
 def _merged(parents: Iterable[Parent]) -> list[Parent]:

@@ -23,9 +23,10 @@ from mdev_api.kube.reflector import Reflector
 from mdev_api.kube.resources import NODE_RESERVATIONS
 from mdev_node_agent.answers import Answers
 from mdev_node_agent.backends.backend import Backend
-from mdev_node_agent.backends.mdev import MdevBackend
+from mdev_node_agent.backends.every import every_backend
 from mdev_node_agent.claims import owned
 from mdev_node_agent.collector import Collector
+from mdev_node_agent.facts import read_facts
 from mdev_node_agent.hands import Hands
 from mdev_node_agent.in_use import InUseSource, NoSource, ProcessSource
 from mdev_node_agent.journal import Journal, JournalError
@@ -83,7 +84,7 @@ async def run(
     """
     _check(settings)
     port = HostPort(root=settings.sysfs) if port is None else port
-    backends = [MdevBackend()] if backends is None else backends
+    backends = every_backend(settings.state_dir) if backends is None else backends
     if source is None:
         source = ProcessSource() if settings.in_use == "process" else NoSource()
     try:
@@ -99,7 +100,8 @@ async def run(
             log.info("started", node=settings.node, boot=boot_id, server=credentials.server)
             hands = Hands(port=port, backends=backends, journal=journal, ledger=ledger, boot_id=boot_id)
             kubelet = _kubelet(settings)
-            eye = Eye(port, backends, source, None if kubelet is None else kubelet.ask)
+            facts = None if settings.facts_dir is None else partial(read_facts, settings.facts_dir)
+            eye = Eye(port, backends, source, None if kubelet is None else kubelet.ask, facts)
             agent = _Agent(settings, client, eye, hands, boot_id, deadlines or Deadlines(), kubelet)
             await agent.run(port)
     finally:

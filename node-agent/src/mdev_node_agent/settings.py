@@ -26,7 +26,8 @@ class RunSettings:
     reserved, and gRPC is not loaded. ``own_pod``: ``NAMESPACE/NAME`` of the pod that the agent runs in, by which an
     answer of the kubelet is known from that of one that has only just started. ``hook_socket``: where
     virt-handler's node hook is served; None: it is not. ``serve``: what our own device plugin serves,
-    ``RESOURCE=TYPE`` each; empty: there is no plugin.
+    ``RESOURCE=TYPE`` each; empty: there is no plugin. ``facts_dir``: the node's facts files
+    (:mod:`mdev_node_agent.facts`); None: there are none.
     """
 
     node: str
@@ -41,6 +42,7 @@ class RunSettings:
     own_pod: str | None = None
     hook_socket: Path | None = None
     serve: tuple[str, ...] = ()
+    facts_dir: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.blocking import in_thread
 from mdev_node_agent.discovery import observe
+from mdev_node_agent.facts import Facts
 from mdev_node_agent.in_use import InUse, InUseSource, Source, Use
 from mdev_node_agent.kubelet.serving import Asked, OwnResource, Service, serve, uses_with
 from mdev_node_agent.observation import Observation
@@ -54,11 +55,13 @@ class Eye:
         backends: Sequence[Backend],
         source: InUseSource,
         ask_kubelet: Callable[[], Asked] | None = None,
+        facts: Facts | None = None,
     ) -> None:
         self._port = port
         self._backends = backends
         self._source = source
         self._ask_kubelet = ask_kubelet
+        self._facts = facts
         self.own_resources: Callable[[Observation], Mapping[str, OwnResource]] = lambda observation: {}
         """The resources that this agent's own device plugin serves, by what is seen; called from a thread."""
         self._lock = asyncio.Lock()
@@ -75,7 +78,7 @@ class Eye:
         return sight
 
     def _look(self) -> Sight:
-        observation = observe(self._port, self._backends)
+        observation = observe(self._port, self._backends, self._facts)
         uses = self._source.look(observation.instances)
         if self._ask_kubelet is None:
             return Sight(observation=observation, uses=uses)

@@ -108,7 +108,7 @@ def test_a_node_without_devices_is_no_error(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "bus").mkdir()
     (tmp_path / "class").mkdir()
     status, out, _ = run(capsys, "discover", "--sysfs", str(tmp_path))
-    assert (status, "no mediated devices" in out) == (0, True)
+    assert (status, "no VFIO devices" in out) == (0, True)
     _, out, _ = run(capsys, "discover", "--sysfs", str(tmp_path), "-o", "json")
     assert json.loads(out)["parents"] == []
 
