@@ -193,7 +193,7 @@ MODELS = [
     Case(
         file="devicemodels.yaml",
         path=".spec",
-        rule="byIdentity takes every fact as a parameter: leave out matches and parameters",
+        rule="byIdentity takes everything known as a parameter: leave out matches and parameters",
         accepted=Try(after={"spec": {"model": "vendor.com/gpu", "byIdentity": True}}),
         refused=Try(after=model(byIdentity=True)),
     ),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +15,6 @@ from mdev_api.kinds.device_profile import DeviceProfileSpec
 from mdev_api.reading import Reading, compile_models, read_profile
 from mdev_api.values import from_text
 
-SHIPPED = Path(__file__).parents[3] / "deploy" / "models"
 MEMORY = {"name": "memory", "type": "int", "offValue": "0"}
 
 
@@ -343,25 +340,13 @@ def test_the_longest_published_name_can_still_be_read() -> None:
     assert read(profile(published=published(parameters=[parameter]))).resolved
 
 
-def shipped(name: str) -> DeviceModel:
-    return DeviceModel.model_validate(yaml.safe_load((SHIPPED / name).read_text(encoding="utf-8")))
+def test_an_evaluation_that_takes_too_many_steps_leaves_the_profile_unresolved() -> None:
+    facts = "profile.facts"
+    expression = f"{facts}.all(a, {facts}.all(b, {facts}.all(c, {facts}.all(d, true))))"
+    spec = profile(facts=[{"name": f"f{number}", "value": ""} for number in range(32)])
 
+    reading = read(spec, device_model(expression))
 
-@pytest.mark.parametrize(("type_id", "ports"), [("mtty-1", "1"), ("mtty-2", "2")])
-def test_the_shipped_model_tells_how_many_ports_an_mtty_card_has(type_id: str, ports: str) -> None:
-    reading = read(profile(driver={"name": "mtty", "version": "0.1"}, type={"id": type_id}), shipped("mtty.yaml"))
-
-    assert reading.resolved
-    assert said(reading) == [
-        {
-            "name": "ports",
-            "type": "int",
-            "initValue": ports,
-            "allowedValues": [ports],
-            "description": "Serial ports of the card",
-        }
-    ]
-
-
-def test_the_shipped_model_leaves_other_drivers_alone() -> None:
-    assert read(profile(driver={"name": "mdpy"}, type={"id": "mtty-2"}), shipped("mtty.yaml")).reason == "NoModel"
+    assert (reading.resolved, reading.reason) == (False, "MatchFailed")
+    assert "DeviceModel t4, match q" in reading.message
+    assert "budget" in reading.message

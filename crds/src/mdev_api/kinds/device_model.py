@@ -138,7 +138,7 @@ class DeviceModelSpec(ApiModel):
             ("self.model == oldSelf.model", "model is immutable: create another DeviceModel"),
             (
                 "!has(self.byIdentity) || !self.byIdentity || (!has(self.matches) && !has(self.parameters))",
-                "byIdentity takes every fact as a parameter: leave out matches and parameters",
+                "byIdentity takes everything known as a parameter: leave out matches and parameters",
             ),
             (
                 "!has(self.matches) || self.matches.all(m, !has(m.parameters) || m.parameters.all(p,"
@@ -165,7 +165,8 @@ class DeviceModelSpec(ApiModel):
     matches: Annotated[tuple[Match, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
     """How a profile is recognised; the first match that holds is taken."""
     by_identity: bool | None = None
-    """Take every fact of the profile as a str parameter that cannot be disabled, instead of matches."""
+    """Take everything known of a profile (back-end, driver, type, hardware, attributes, facts) as str parameters that
+    cannot be disabled, instead of matches; asked only where no match of another DeviceModel holds."""
 
 
 class DeviceModelStatus(ApiModel):

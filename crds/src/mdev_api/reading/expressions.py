@@ -21,8 +21,12 @@ _MEMBERS = (
     *("backend", "driver.name", "driver.version", "type.id", "type.name", "type.deviceAPI"),
     *("hardware.vendor", "hardware.device", "hardware.subsystemVendor", "hardware.subsystemDevice"),
 )
-_COMPILER_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_COMPILER_ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _CODE = re.compile(r"^[A-Z_]+: ")
+_STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]\s*$")
+_LOOP = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(")
+MAX_COPIES = 1000
+"""Of one text, in one evaluation: loops, each of which may add its variable to itself or list it several times."""
 
 Variables = Mapping[str, Any]
 
@@ -40,6 +44,7 @@ class Expression:
 
     def __init__(self, text: str, *, condition: bool = False) -> None:
         """Compile ``text``; a ``condition`` must give true or false. Raises InvalidExpressionError."""
+        _check_growth(text)
         try:
             self._compiled = _environment().compile(text)
         except RuntimeError as error:
@@ -50,7 +55,10 @@ class Expression:
 
     def evaluate(self, variables: Variables) -> object:
         """The result as a Python value (bool, int, str, list, ...). Raises EvaluationError."""
-        result = self._compiled.eval(data=variables)
+        try:
+            result = self._compiled.eval(data=variables)
+        except RuntimeError as error:  # beyond the library's budget
+            raise EvaluationError(f"it is not evaluated to its end: {_STATUS.sub('', str(error))}") from None
         if result.type() == cel.Type.ERROR:
             raise EvaluationError(_CODE.sub("", str(result.plain_value())))
         value: object = result.plain_value()
@@ -84,11 +92,24 @@ def _environment() -> Any:
     return cel.NewEnv(variables={**members, "profile.attributes": texts, "profile.facts": texts})
 
 
+def _check_growth(text: str) -> None:
+    """Count what could double: additions and commas, shared out evenly among the loops, are the worst there is."""
+    loops = list(_LOOP.finditer(text))
+    if not loops:
+        return
+    repeats = text.count("+") + text.count(",")
+    if (repeats / len(loops) + 1) ** len(loops) > MAX_COPIES:
+        at = loops[-1].start(1)
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        message = f"{len(loops)} loops with {repeats} + and commas could make too much of a text: write it in parts"
+        raise InvalidExpressionError(f"{line}:{column}: {message}")
+
+
 def _positions(text: str) -> str:
     found = _COMPILER_ERROR.findall(text)
     if not found:
-        return f"1:1: {text}"
+        return f"1:1: {_STATUS.sub('', text)}"
     return "; ".join(
-        f"{line}:{column}: {said.replace(chr(32) + '(in container ' + chr(39) * 2 + ')', '')}"
+        f"{max(int(line), 1)}:{max(int(column), 1)}: {said.replace(chr(32) + '(in container ' + chr(39) * 2 + ')', '')}"
         for line, column, said in found
     )

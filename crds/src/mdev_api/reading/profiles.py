@@ -1,5 +1,7 @@
 """Read one profile: what the driver publishes wins; else the one DeviceModel that matches says what it is.
 
+A DeviceModel by identity is for hardware that nobody has described: it counts only where no match of another holds.
+
 Whatever is not certain leaves the profile unresolved, with the DeviceModel and match in the message: an expression that
 fails, two models that both match, a parameter whose value is not of its type.
 """
@@ -18,6 +20,7 @@ from mdev_api.kinds.device_profile import DeviceProfileSpec, Published
 from mdev_api.kinds.values import ReadParameter
 from mdev_api.meaning import NO_MODEL, engine_parameter
 from mdev_api.reading.expressions import EvaluationError, Variables, variables_of
+from mdev_api.reading.identity import IdentityFault, identity_of
 from mdev_api.reading.models import CompiledMatch, CompiledModel, CompiledParameter
 from mdev_api.values import ValueFault, from_json, from_text, shown
 
@@ -52,7 +55,7 @@ def read_profile(spec: DeviceProfileSpec, models: Sequence[CompiledModel]) -> Re
     failures: list[str] = []
     hits: list[tuple[CompiledModel, CompiledMatch]] = []
     try:
-        variables = variables_of(spec) if applicable else {}
+        variables = variables_of(spec) if any(model.matches for model in applicable) else {}
     except EvaluationError as error:
         return _unresolved("MatchFailed", str(error))
     for model in applicable:
@@ -62,6 +65,8 @@ def read_profile(spec: DeviceProfileSpec, models: Sequence[CompiledModel]) -> Re
             failures.append(str(error))
         else:
             hits += [(model, match)] if match else []
+    if not hits and not failures:
+        return _by_identity(spec, [model for model in applicable if model.spec.by_identity])
     return _by_hits(hits, failures, variables)
 
 
@@ -70,8 +75,6 @@ def _by_hits(
 ) -> Reading:
     if failures:
         return _unresolved("MatchFailed", "; ".join(failures))
-    if not hits:
-        return _unresolved(NO_MODEL, "the driver publishes no model and no DeviceModel matches this profile")
     if len(hits) > 1:
         names = ", ".join(f"DeviceModel {model.name} (match {match.name})" for model, match in hits)
         message = f"several models match: {names}; narrow appliesTo or the expressions until one is left"
@@ -85,6 +88,30 @@ def _by_hits(
         parameters=parameters,
         reason="Matched",
         said_by=f"DeviceModel {model.name}, match {match.name}",
+        model=model.spec.model,
+        origin=f"DeviceModel/{model.name}",
+        write_strategy=model.spec.write_strategy,
+        matched_by=model.name,
+    )
+
+
+def _by_identity(spec: DeviceProfileSpec, models: Sequence[CompiledModel]) -> Reading:
+    """Nobody describes it: everything known of it must be equal, if a DeviceModel says that this will do."""
+    if not models:
+        return _unresolved(NO_MODEL, "the driver publishes no model and no DeviceModel matches this profile")
+    if len(models) > 1:
+        names = ", ".join(f"DeviceModel {model.name}" for model in models)
+        message = f"several models take it by identity: {names}; narrow appliesTo until one is left"
+        return _unresolved("AmbiguousModel", message)
+    [model] = models
+    try:
+        parameters = identity_of(spec)
+    except IdentityFault as error:
+        return _unresolved("IdentityFailed", f"DeviceModel {model.name}, byIdentity: {error}")
+    return _resolved(
+        parameters=parameters,
+        reason="ByIdentity",
+        said_by=f"DeviceModel {model.name}, by identity: equal in everything that is known of it",
         model=model.spec.model,
         origin=f"DeviceModel/{model.name}",
         write_strategy=model.spec.write_strategy,
