@@ -36,6 +36,10 @@ class Cluster:
         """Apply a manifest of the project."""
         self._plane.kubectl("apply", f"--filename={path}")
 
+    def delete(self, kind: str, name: str) -> None:
+        """Delete an object and wait until it is gone."""
+        self._plane.kubectl("delete", kind, name)
+
     def get(self, kind: str, name: str = "") -> Object:
         """One object, or with no name the list of all."""
         found: Object = json.loads(self._plane.kubectl("get", kind, *([name] if name else []), "--output=json").stdout)
