@@ -11,7 +11,10 @@ from mdev_api.kinds.node_reservations import Entry, Intent, Role
 from mdev_operator.cluster import Cluster, Held, VmView
 from mdev_operator.kubevirt.pod_fit import PodConstraints
 from mdev_operator.migration.source import NoSource
-from mdev_operator.migration.status import with_condition
+from mdev_operator.migration.status import condition_of, since, with_condition
+
+LOOK_AGAIN = 30.0
+"""Seconds after which silence alone may change a decision."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +23,7 @@ class Situation:
 
     ``vm``: what ``source.vm`` names, ``pod``: the pod that waits for the destination; None where there is none, and
     where the decision does not look for a destination (:func:`mdev_operator.migration.decide.looks_for_destination`).
+    ``gone``: Nodes that live GETs have not found for so long that they count as gone for good.
     """
 
     migration: DeviceMigration
@@ -28,6 +32,7 @@ class Situation:
     now: datetime
     vm: VmView | NoSource | None = None
     pod: PodConstraints | NoSource | None = None
+    gone: frozenset[str] = frozenset()
 
     @property
     def destinations(self) -> tuple[Held, ...]:
@@ -38,6 +43,11 @@ class Situation:
     def sources(self) -> tuple[Held, ...]:
         """Entries that pin the source."""
         return tuple(h for h in self.held if h.entry.role is Role.SOURCE)
+
+    def seconds_since(self, kind: str) -> float:
+        """For how long the condition has its status; 0 if it is not there yet."""
+        moment = since(condition_of(self.migration.status.conditions, kind))
+        return (self.now - moment).total_seconds() if moment is not None else 0.0
 
     def with_condition(
         self, status: DeviceMigrationStatus, kind: str, value: bool, reason: str, message: str
@@ -85,3 +95,9 @@ class Decision:
     reserve: tuple[Reserve, ...] = ()
     look_again: float | None = None
     follow: bool = False
+
+
+def wait(s: Situation, reason: str, message: str) -> Decision:
+    """Not Ready yet, and nothing to do but to look again."""
+    status = s.with_condition(s.migration.status, "Ready", False, reason, message)
+    return Decision(status=status, look_again=LOOK_AGAIN)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from mdev_api.engine.metadata import WriteStrategy
 from mdev_api.engine.openings import Candidate
 from mdev_api.kinds.device_migration import DeviceMigration
-from mdev_api.kinds.device_model import WriteStrategy
 from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_reservations import Create, DesiredValue, Device, Entry, Intent, Owner, Role, SlotRequest
 from mdev_operator.cluster import Held
@@ -14,9 +14,9 @@ from mdev_operator.migration.source import SourceDevice
 
 
 def destination(
-    migration: DeviceMigration, number: int, candidate: Candidate, profile: DeviceProfile, boot_id: str
+    migration: DeviceMigration, number: int, index: int, candidate: Candidate, profile: DeviceProfile, boot_id: str
 ) -> Entry:
-    """Attempt ``number``: have the candidate prepared."""
+    """Attempt ``number``, device ``index``: have the candidate prepared."""
     opening = candidate.opening
     if opening.slot is not None:
         device = Device(slot=SlotRequest(resource=opening.slot), profile=opening.profile)
@@ -27,7 +27,7 @@ def destination(
         device = Device(instance=opening.instance, profile=opening.profile)
     group = f"{migration.metadata.uid}-{number}"
     return Entry(
-        id=f"{group}-0",
+        id=f"{group}-{index}",
         role=Role.DESTINATION,
         intent=Intent.HOLD,
         group=group,
@@ -39,18 +39,29 @@ def destination(
     )
 
 
-def source(migration: DeviceMigration, device: SourceDevice, number: int) -> Entry:
-    """Pin the source device and have it read afresh; the entry stands through all attempts."""
+def source(
+    migration: DeviceMigration, device: SourceDevice, index: int, number: int, values: tuple[DesiredValue, ...] = ()
+) -> Entry:
+    """Pin source device ``index`` and have it read afresh; the entry stands through all attempts.
+
+    ``values``: what the running device is to have first (a source adjustment).
+    """
     assert device.instance is not None and device.profile is not None and device.boot_id is not None
     return Entry(
-        id=f"{migration.metadata.uid}-source-0",
+        id=source_id(migration, index),
         role=Role.SOURCE,
         intent=Intent.HOLD,
         group=f"{migration.metadata.uid}-{number}",
         owner=owner_of(migration),
         boot_id=device.boot_id,
         device=Device(instance=device.instance, profile=device.profile),
+        values=values,
     )
+
+
+def source_id(migration: DeviceMigration, index: int) -> str:
+    """Name of the entry that pins source device ``index``."""
+    return f"{migration.metadata.uid}-source-{index}"
 
 
 def owner_of(migration: DeviceMigration) -> Owner:
@@ -81,5 +92,14 @@ def next_number(recorded: Iterable[int], held: Iterable[Held]) -> int:
 
 def number_of(entry: Entry) -> int:
     """The attempt that an entry belongs to; 0 if its group was not made by :func:`destination` or :func:`source`."""
-    tail = entry.group.rpartition("-")[2]
+    return _tail(entry.group)
+
+
+def index_of(entry: Entry) -> int:
+    """Which of the migration's devices an entry is about, from 0."""
+    return _tail(entry.id)
+
+
+def _tail(name: str) -> int:
+    tail = name.rpartition("-")[2]
     return int(tail) if tail.isascii() and tail.isdecimal() else 0

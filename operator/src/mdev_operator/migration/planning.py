@@ -1,27 +1,38 @@
-"""Where could it go? From the source and the cluster to ranked candidates, and what the status says of the rest.
+"""Where could it go? From the sources and the cluster to ranked candidates, and what the status says of the rest.
 
 The engine compares metadata; what else speaks against a candidate is sifted out here, among those that would fit, so
 that nobody is told of a fault that does not matter: a device that virt-handler would delete again
 (``ConflictingManager``), and, where nobody writes values between the kubelet's choice and the VM's start, free devices
 that are not right already (``NotUniform``: uniform pre-configuration is all that is left then).
+
+One device is ranked by itself. Several are ranked each by itself and then put together
+(:mod:`mdev_api.engine.assignment`); devices that are alike are ranked once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mdev_api.engine.compatibility_class import class_of
+from mdev_api.engine.assignment import assign
+from mdev_api.engine.metadata import Source, Write
 from mdev_api.engine.openings import Candidate, Plan
 from mdev_api.engine.plan import rank
-from mdev_api.kinds.device_migration import Binding, DeviceMigrationStatus, MappedDevice
+from mdev_api.kinds.device_migration import (
+    Binding,
+    CandidateSummary,
+    DeviceMigrationStatus,
+    RejectionSummary,
+)
 from mdev_operator.cluster import Cluster
 from mdev_operator.kubevirt.manager import swept
 from mdev_operator.kubevirt.pod_fit import PodConstraints
+from mdev_operator.migration import ranking
 from mdev_operator.migration.decision import Situation
+from mdev_operator.migration.device_map import at_source
 from mdev_operator.migration.source import SourceDevice
-from mdev_operator.migration.status import candidates, condition_of, no_destination, rejected
-from mdev_operator.openings import Constraints, Place, find, shown
+from mdev_operator.migration.status import condition_of
+from mdev_operator.openings import Constraints, Found, Place, find, shown
 from mdev_operator.rejections import NodeRejection
 
 CONFLICT = "ConflictingManager"
@@ -30,33 +41,52 @@ CONFLICT = "ConflictingManager"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """The candidates, best first, and the status that tells of them and of all other nodes."""
+    """The best destination and the status that tells of it and of all others.
 
-    candidates: tuple[Candidate, ...]
+    ``best``: one candidate for each device; none: there is no destination. ``adjust``: for each of them what is to be
+    written to its running source first.
+    """
+
+    best: tuple[Candidate, ...]
     status: DeviceMigrationStatus
+    adjust: tuple[tuple[Write, ...], ...] = ()
 
 
-def plan(s: Situation, source: SourceDevice) -> Planned:
-    """Everything that could take the source now."""
-    found = find(s.cluster, constraints_of(s, source))
-    ranked = rank(source.source, found.openings, source.type)
-    refused = {id(c.opening): why for c in ranked.candidates if (why := _unusable(s.cluster, source, c)) is not None}
-    if refused:
-        left = [opening for opening in found.openings if id(opening) not in refused]
-        ranked = rank(source.source, left, source.type)
-    reasons = rejected(ranked, (*found.rejections, *refused.values()))
-    device = MappedDevice(name=source.name, source=source.instance, device_class=class_of(source.source))
-    seen = {"candidates": candidates(ranked), "rejected": reasons, "devices": (device,)}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ranked:
+    """What came of the ranking. ``why``: one sentence on the best."""
+
+    best: tuple[Candidate, ...]
+    why: str
+    candidates: tuple[CandidateSummary, ...]
+    rejected: tuple[RejectionSummary, ...]
+    refused: tuple[NodeRejection, ...]
+
+
+def plan(s: Situation, sources: Sequence[SourceDevice]) -> Planned:
+    """Everything that could take all the sources now."""
+    found = find(s.cluster, constraints_of(s, sources))
+    ranked = _one(s.cluster, sources[0], found) if len(sources) == 1 else _together(s.cluster, sources, found)
+    devices = tuple(at_source(source) for source in sources)
+    seen = {"candidates": ranked.candidates, "rejected": ranked.rejected, "devices": devices}
     status = s.migration.status.model_copy(update=seen)
-    status = _with_conflict(s, status, refused.values())
-    if not ranked.candidates:
-        message = no_destination(reasons)
-        return Planned(candidates=(), status=s.with_condition(status, "Planned", False, "NoDestination", message))
-    status = s.with_condition(status, "Planned", True, "Planned", _best(s, ranked))
-    return Planned(candidates=ranked.candidates, status=status)
+    status = _with_conflict(s, status, ranked.refused)
+    if not ranked.best:
+        message = no_destination(ranked.rejected, sources)
+        return Planned(best=(), status=s.with_condition(status, "Planned", False, "NoDestination", message))
+    bound = how_bound(s)
+    message = f"best: {ranked.why}; {bound}" if bound else f"best: {ranked.why}"
+    status = s.with_condition(status, "Planned", True, "Planned", message)
+    return Planned(best=ranked.best, status=status, adjust=tuple(() for _ in ranked.best))
 
 
-def constraints_of(s: Situation, source: SourceDevice) -> Constraints:
+def no_destination(rejected: tuple[RejectionSummary, ...], sources: Sequence[SourceDevice]) -> str:
+    """One sentence for the condition."""
+    what = "the device" if len(sources) == 1 else f"all {len(sources)} devices"
+    return ranking.no_destination(rejected, what)
+
+
+def constraints_of(s: Situation, sources: Sequence[SourceDevice]) -> Constraints:
     """What is asked of a destination, but for the comparison itself."""
     spec = s.migration.spec
     attempts = s.migration.status.attempts
@@ -64,11 +94,12 @@ def constraints_of(s: Situation, source: SourceDevice) -> Constraints:
         node_selector=spec.node_selector,
         node_name=spec.node_name,
         exclude_nodes=frozenset(spec.exclude_nodes),
-        source_node=source.node,
+        source_node=sources[0].node,
         tried=frozenset(Place(node=a.node, parent=a.parent, type=a.type, instance=a.instance) for a in attempts),
         binding=spec.binding,
-        resource=source.resource,
+        resource=sources[0].resource,
         pod=s.pod if isinstance(s.pod, PodConstraints) else None,
+        devices=len(sources),
     )
 
 
@@ -85,10 +116,50 @@ def how_bound(s: Situation) -> str:
     )
 
 
-def _best(s: Situation, ranked: Plan) -> str:
-    best, bound = ranked.candidates[0], how_bound(s)
-    message = f"best: {best.opening.type} on node {best.opening.node}, {best.why}"
-    return f"{message}; {bound}" if bound else message
+def _one(cluster: Cluster, source: SourceDevice, found: Found) -> _Ranked:
+    ranked, refused = _sifted(cluster, source, found)
+    best = ranked.candidates[:1]
+    why = "".join(f"{c.opening.type} on node {c.opening.node}, {c.why}" for c in best)
+    return _Ranked(
+        best=best,
+        why=why,
+        candidates=ranking.candidates(ranked),
+        rejected=ranking.rejected(ranked, (*found.rejections, *refused)),
+        refused=refused,
+    )
+
+
+def _together(cluster: Cluster, sources: Sequence[SourceDevice], found: Found) -> _Ranked:
+    names = [source.name for source in sources]
+    known: list[tuple[Source, str | None, Plan]] = []
+    plans: list[Plan] = []
+    refused: list[NodeRejection] = []
+    for source in sources:
+        same = next((p for other, kind, p in known if (other, kind) == (source.source, source.type)), None)
+        if same is None:
+            same, sifted_out = _sifted(cluster, source, found)
+            known.append((source.source, source.type, same))
+            refused += sifted_out
+        plans.append(same)
+    together = assign(plans, names)
+    first = together.assignments[:1]
+    return _Ranked(
+        best=first[0].candidates if first else (),
+        why="".join(f"node {a.node}, {a.why}" for a in first),
+        candidates=ranking.candidates_together(together, names),
+        rejected=ranking.rejected_together(together, (*found.rejections, *refused), names),
+        refused=tuple(refused),
+    )
+
+
+def _sifted(cluster: Cluster, source: SourceDevice, found: Found) -> tuple[Plan, tuple[NodeRejection, ...]]:
+    """The ranking of one device without those that do not do for another reason, and these reasons."""
+    ranked = rank(source.source, found.openings, source.type)
+    refused = {id(c.opening): why for c in ranked.candidates if (why := _unusable(cluster, source, c)) is not None}
+    if refused:
+        left = [opening for opening in found.openings if id(opening) not in refused]
+        ranked = rank(source.source, left, source.type)
+    return ranked, tuple(refused.values())
 
 
 def _unusable(cluster: Cluster, source: SourceDevice, candidate: Candidate) -> NodeRejection | None:

@@ -22,11 +22,14 @@ from mdev_api.kube.requests import apply_status, get, merge_patch
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator import reservations
 from mdev_operator.context import FIELD_MANAGER, Context
+from mdev_operator.events import post
 from mdev_operator.kubevirt.lookup import look_up_pod, look_up_vm
 from mdev_operator.migration.decide import decide, looks_for_destination
 from mdev_operator.migration.decision import Decision, Situation
-from mdev_operator.migration.source import SourceDevice, read_source
+from mdev_operator.migration.source import NoSource, read_sources
 from mdev_operator.migration.status import condition_of, is_true
+from mdev_operator.migration.telling import notes
+from mdev_operator.notes import Regarding
 from mdev_operator.reservations import Raced
 
 log = structlog.get_logger(__name__)
@@ -34,6 +37,8 @@ log = structlog.get_logger(__name__)
 FINALIZER = "mdev-operator.io/migration"
 PLAN_INTERVAL = 10.0
 """Seconds between two status writes of a migration in mode Plan."""
+MOST_DEVICES = 16
+"""Devices of one migration (its schema's bound)."""
 
 
 def key_for(namespace: str | None, name: str) -> str:
@@ -51,7 +56,8 @@ async def reconcile(ctx: Context, namespace: str, name: str) -> None:
             raise
         ctx.following.discard(key)
         ctx.written_at.pop(key, None)
-        ctx.classes.name(key, None)
+        ctx.told.pop(key, None)
+        _forget_sources(ctx, key)
         return
     try:
         migration = DeviceMigration.model_validate(obj)
@@ -60,7 +66,7 @@ async def reconcile(ctx: Context, namespace: str, name: str) -> None:
         return
     situation = await _look(ctx, migration)
     decision = decide(situation)
-    _name_source(ctx, key, situation)
+    _name_sources(ctx, key, situation)
     # Before anything else is awaited: what is reserved must be a swap on what was decided from, or two migrations that
     # decided at once would both reserve the last device.
     seen = {reserve.node: ctx.inventory.reservations(reserve.node) for reserve in decision.reserve}
@@ -72,6 +78,9 @@ async def reconcile(ctx: Context, namespace: str, name: str) -> None:
     except Raced as raced:
         log.info("another writer was first, deciding again", migration=f"{namespace}/{name}", reason=str(raced))
         ctx.queue.add(key)
+        return
+    about = Regarding(resource=DEVICE_MIGRATIONS, namespace=namespace, name=name, uid=migration.metadata.uid)
+    await post(ctx, key, about, notes(situation, decision.status))
 
 
 async def _look(ctx: Context, migration: DeviceMigration) -> Situation:
@@ -86,17 +95,24 @@ async def _look(ctx: Context, migration: DeviceMigration) -> Situation:
         now=datetime.now(UTC),
         vm=vm,
         pod=pod,
+        gone=ctx.absences.gone(),
     )
 
 
-def _name_source(ctx: Context, key: str, situation: Situation) -> None:
-    """Let the class of what is to move be in use. A source that cannot be read just now stays what it was."""
+def _name_sources(ctx: Context, key: str, situation: Situation) -> None:
+    """Let the classes of what is to move be in use. A source that cannot be read just now stays what it was."""
     if is_true(situation.migration.status.conditions, "Finished"):
-        ctx.classes.name(key, None)
+        _forget_sources(ctx, key)
         return
-    source = read_source(situation.migration, situation.cluster, situation.vm)
-    if isinstance(source, SourceDevice):
-        ctx.classes.name(key, source.source)
+    sources = read_sources(situation.migration, situation.cluster, situation.vm)
+    if not isinstance(sources, NoSource):
+        for index, source in enumerate(sources):
+            ctx.classes.name(f"{key}#{index}", source.source)
+
+
+def _forget_sources(ctx: Context, key: str) -> None:
+    for index in range(MOST_DEVICES):
+        ctx.classes.name(f"{key}#{index}", None)
 
 
 async def _carry_out(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from mdev_api.engine.metadata import Source
 from mdev_api.hashing import reading_digest
-from mdev_api.kinds.device_migration import Binding, DeviceMigration, ExplicitDevice, SourceAdjustment
+from mdev_api.kinds.device_migration import Binding, DeviceMigration, ExplicitDevice
 from mdev_api.kinds.node_devices import NodeDevicesStatus, NodeInstance
 from mdev_api.kinds.node_reservations import Intent, Role
 from mdev_api.meaning import explicit_source, source_of
@@ -40,44 +40,57 @@ class NoSource:
     message: str
 
 
-def read_source(
+def read_sources(
     migration: DeviceMigration, cluster: Cluster, vm: VmView | NoSource | None = None
-) -> SourceDevice | NoSource:
-    """The source as the cluster shows it now. ``vm``: what ``source.vm`` names, looked up before; else None."""
+) -> tuple[SourceDevice, ...] | NoSource:
+    """The devices as the cluster shows them now, in the order of the spec; all of them are on one node, or on none.
+
+    ``vm``: what ``source.vm`` names, looked up before; else None.
+    """
     source = migration.spec.source
-    if migration.spec.source_adjustment is SourceAdjustment.IF_NEEDED:
-        message = "sourceAdjustment IfNeeded: this release changes no parameter of a running source; use Never"
-        return NoSource(reason="NotSupported", message=message)
     if source.vm is not None:
         if isinstance(vm, NoSource):
             return vm
         if vm is None:
             message = f"source.vm {source.vm.name}: the VirtualMachineInstance was not looked up"
             return NoSource(reason="SourceNotFound", message=message)
-        return _from_vm(migration, vm, cluster)
+        return _all((_from_vm(migration, vm, cluster),))
     if source.explicit is not None:
-        return _from_explicit(migration, source.explicit)
+        return _from_explicit(migration, source.explicit, cluster)
     assert source.node is not None
-    if len(source.node.devices) > 1:
-        return _several(len(source.node.devices))
-    return _from_node(migration, source.node.name, source.node.devices[0], cluster)
+    late = _several_late(migration, len(source.node.devices))
+    if late is not None:
+        return late
+    node, names = source.node.name, enumerate(source.node.devices)
+    return _all(tuple(_from_node(migration, node, name, cluster, index) for index, name in names))
 
 
-def _several(count: int) -> NoSource:
-    message = f"{count} devices: this release moves one device for each DeviceMigration; make one for each device"
+def _all(found: tuple[SourceDevice | NoSource, ...]) -> tuple[SourceDevice, ...] | NoSource:
+    """All of them, or why the first that is none is none."""
+    missing = next((one for one in found if isinstance(one, NoSource)), None)
+    return missing if missing is not None else tuple(one for one in found if isinstance(one, SourceDevice))
+
+
+def _several_late(migration: DeviceMigration, count: int) -> NoSource | None:
+    if migration.spec.binding is not Binding.LATE or count == 1:
+        return None
+    message = (
+        f"{count} devices with binding Late: there the kubelet picks the device of a VM that KubeVirt moves, and "
+        "KubeVirt moves none with more than one; use binding Early"
+    )
     return NoSource(reason="NotSupported", message=message)
 
 
-def _from_explicit(migration: DeviceMigration, devices: tuple[ExplicitDevice, ...]) -> SourceDevice | NoSource:
-    if len(devices) > 1:
-        return _several(len(devices))
+def _from_explicit(
+    migration: DeviceMigration, devices: tuple[ExplicitDevice, ...], cluster: Cluster
+) -> tuple[SourceDevice, ...] | NoSource:
     if migration.spec.binding is Binding.LATE:
         message = (
             "binding Late holds a device of an extended resource, and an explicit source has none; "
             "use binding Early, or name a VM or a device that a device plugin serves"
         )
         return NoSource(reason="NotSupported", message=message)
-    return _usable(SourceDevice(name=devices[0].name, source=explicit_source(devices[0])))
+    return _all(tuple(_usable(SourceDevice(name=d.name, source=explicit_source(d))) for d in devices))
 
 
 def _from_vm(migration: DeviceMigration, vm: VmView, cluster: Cluster) -> SourceDevice | NoSource:
@@ -118,7 +131,9 @@ def _node_fault(what: str, node: str, cluster: Cluster) -> NoSource | None:
     return NoSource(reason="SourceStale", message=silent) if silent is not None else None
 
 
-def _from_node(migration: DeviceMigration, node: str, device: str, cluster: Cluster) -> SourceDevice | NoSource:
+def _from_node(
+    migration: DeviceMigration, node: str, device: str, cluster: Cluster, index: int = 0
+) -> SourceDevice | NoSource:
     fault = _node_fault("source.node", node, cluster)
     if fault is not None:
         return fault
@@ -143,7 +158,7 @@ def _from_node(migration: DeviceMigration, node: str, device: str, cluster: Clus
         return NoSource(reason="NotSupported", message=message)
     return _usable(
         SourceDevice(
-            name="device-0",
+            name=f"device-{index}",
             source=source_of(instance, view.profile),
             node=node,
             instance=instance.id,

@@ -19,7 +19,7 @@ from mdev_api.kube.resources import PODS
 from mdev_operator.cluster import Cluster
 from mdev_operator.kubevirt.objects import VMIS
 from mdev_operator.kubevirt.vm import CREATED_BY, vm_view
-from mdev_operator.migration.source import NoSource, SourceDevice, read_source
+from mdev_operator.migration.source import NoSource, SourceDevice, read_sources
 from mdev_operator.reservations import Send
 from mdev_operator.webhook.destinations import outlook
 from mdev_operator.webhook.review import ALLOWED, Review, Verdict
@@ -83,8 +83,8 @@ def _source(vmi: Mapping[str, Any], pods: list[Mapping[str, Any]], cluster: Clus
         }
     )
     view = vm_view(vmi, pods)
-    source = view if isinstance(view, NoSource) else read_source(question, cluster, view)
-    return None if isinstance(source, NoSource) else source
+    found = view if isinstance(view, NoSource) else read_sources(question, cluster, view)
+    return None if isinstance(found, NoSource) else found[0]
 
 
 def _adding(label: str, *, there: bool) -> tuple[Mapping[str, Any], ...]:
