@@ -47,6 +47,7 @@ async def test_a_source_that_another_migration_holds_is_busy_until_it_is_let_go(
 
 
 EXPLICIT = gpu(8192)["explicit"][0]
+MEMORY = EXPLICIT["values"][0]
 UNUSABLE: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
     (
         "a value of the wrong form",
@@ -55,8 +56,25 @@ UNUSABLE: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
         "SchemaError",
         "8 GB",
     ),
-    ("two explicit devices", {"explicit": [EXPLICIT, {**EXPLICIT, "name": "b"}]}, {}, "NotSupported", "2 devices"),
-    ("two devices of a node", {"node": {"name": "n", "devices": ["a", "b"]}}, {}, "NotSupported", "2 devices"),
+    (
+        "two devices with binding Late",
+        {"node": {"name": "n", "devices": ["a", "b"]}},
+        {"binding": "Late"},
+        "NotSupported",
+        "KubeVirt moves none with more than one",
+    ),
+    (
+        "two explicit devices, one of them wrong",
+        {
+            "explicit": [
+                EXPLICIT,
+                {**EXPLICIT, "name": "b", "values": [{"name": "memory", "type": "int", "value": "x"}]},
+            ]
+        },
+        {},
+        "SchemaError",
+        "explicit device b",
+    ),
     ("binding Late", gpu(8192), {"binding": "Late"}, "NotSupported", "use binding Early"),
     ("a VM", {"vm": {"name": "my-vm"}}, {}, "SourceNotFound", "source.node"),
     ("a version", {"explicit": [{**EXPLICIT, "version": "v2", "values": []}]}, {}, "SchemaError", "give the values"),
