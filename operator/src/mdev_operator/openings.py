@@ -105,21 +105,17 @@ def _on_node(
         *_new_instances(cluster, node, status, held, left),
         *_idle_instances(cluster, node, status, held, left),
     )
-    return tuple(_served(_unless_busy(o, left), status) for o in found)
+    alone = {type_id: slot.resource for slot in status.slots for type_id in slot.types}
+    return tuple(_unless_busy(o, left, alone) for o in found)
 
 
-def _served(found: Opening | NodeRejection, status: NodeDevicesStatus) -> Opening | NodeRejection:
+def _unless_busy(found: Opening | NodeRejection, left: Limits, alone: Mapping[str, str]) -> Opening | NodeRejection:
     """Of the types of one resource only one device at a time waits for its pod (:mod:`mdev_operator.armed`)."""
     if isinstance(found, NodeRejection):
         return found
-    resource = next((slot.resource for slot in status.slots if found.type in slot.types), None)
-    return found if resource is None else replace(found, alone=resource)
-
-
-def _unless_busy(found: Opening | NodeRejection, left: Limits) -> Opening | NodeRejection:
-    if isinstance(found, NodeRejection) or found.type not in left.busy:
-        return found
-    return NodeRejection(node=found.node, code="SlotBusy", message=left.busy[found.type])
+    if found.type in left.busy:
+        return NodeRejection(node=found.node, code="SlotBusy", message=left.busy[found.type])
+    return replace(found, alone=alone[found.type]) if found.type in alone else found
 
 
 def _refusal(cluster: Cluster, node: str, constraints: Constraints) -> NodeRejection | None:
