@@ -6,18 +6,18 @@ nothing on stdout, whatever was wrong. No input makes a traceback.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from mdev_api.migration_info import UnusableError
+from mdev_api.strict_json import UnusableError
+from mdev_cli.arguments import ArgumentForm
 from mdev_cli.check import EXIT_CODES, EXIT_UNUSABLE, check
+from mdev_cli.model_command import app as model_app
 from mdev_cli.output import Format, as_json, as_table
+from mdev_cli.streams import STDIN, answer, contents, give_up_stdout, on_terminal, tell
 
 _EXIT_INTERRUPTED = 130
 
@@ -27,30 +27,50 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(model_app, name="model")
 
-
-@app.callback()
-def _commands() -> None:
-    """Keeps ``check`` a subcommand while it is the only one."""
+Source = Annotated[
+    str,
+    typer.Option(
+        metavar="S.json",
+        help='The device that is to move: {"model", "params": {name: {"type", "off_value"?, "value"}}}. - is stdin.',
+    ),
+]
+Destination = Annotated[
+    str,
+    typer.Option(
+        metavar="D.json",
+        help="Migration info (RFC v3) of one type there, or what a vfio-user program prints with "
+        "--print-migration-info-json: "
+        '{"models": {model: {"params": {name: {"type", "init_value", "off_value"?, "allowed_values"?}}}}}. '
+        "- is stdin.",
+    ),
+]
+BothDirections = Annotated[
+    bool,
+    typer.Option(
+        "--both-directions",
+        help="Can a new instance there, with its init values, also move back? Needs --source-info. "
+        "The exit status is that of the worse answer; Incompatible is worse than Unknown.",
+    ),
+]
+SourceInfo = Annotated[
+    str | None,
+    typer.Option(metavar="D2.json", help="Migration info of the source's own type, for the way back. - is stdin."),
+]
+Arguments = Annotated[
+    ArgumentForm | None,
+    typer.Option(help="Also print the arguments with which the destination's program is to be started."),
+]
 
 
 @app.command("check")
 def check_command(
-    source: Annotated[
-        str,
-        typer.Option(
-            metavar="S.json",
-            help='The device that is to move: {"model", "params": {name: {"type", "off_value"?, "value"}}}.',
-        ),
-    ],
-    destination: Annotated[
-        str,
-        typer.Option(
-            metavar="D.json",
-            help="Migration info (RFC v3) of one type there: "
-            '{"models": {model: {"params": {name: {"type", "init_value", "off_value"?, "allowed_values"?}}}}}.',
-        ),
-    ],
+    source: Source,
+    destination: Destination,
+    both_directions: BothDirections = False,
+    source_info: SourceInfo = None,
+    arguments: Arguments = None,
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print the answer.")] = Format.TABLE,
 ) -> int:
     """Can this device move to a new instance of that type, and what must be written there? Needs no cluster.
@@ -59,12 +79,22 @@ def check_command(
 
     Exit status: 0 Compatible, 1 Incompatible, 2 Unknown, 3 unusable input or wrong usage.
     """
-    checked = check(_contents("source", source), _contents("destination", destination))
+    if both_directions != (source_info is not None):
+        raise typer.BadParameter("--both-directions and --source-info belong together: the way back is to that type")
+    if [source, destination, source_info].count(STDIN) > 1:
+        raise typer.BadParameter("only one of the files can be -, which is stdin")
+    checked = check(
+        contents("source", source),
+        contents("destination", destination),
+        None if source_info is None else contents("source-info", source_info),
+    )
     for warning in checked.warnings:
-        _tell(f"warning: {warning}")
-    text = as_json(checked) if output is Format.JSON else as_table(checked, terminal=_on_terminal())
-    _answer(text)
-    return EXIT_CODES[checked.answer.verdict]
+        tell(f"warning: {warning}")
+    if output is Format.JSON:
+        answer(as_json(checked, arguments))
+    else:
+        answer(as_table(checked, arguments, terminal=on_terminal()))
+    return EXIT_CODES[checked.verdict]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -77,56 +107,15 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         return int(app(list(arguments), prog_name="kubectl-mdev", standalone_mode=False) or 0)
     except typer.TyperException as error:
-        _tell(f"error: {error.format_message()}")
-        _tell("kubectl-mdev -h and kubectl-mdev check -h say how it is used")
+        tell(f"error: {error.format_message()}")
+        tell("kubectl-mdev -h, and -h behind a command, say how it is used")
     except UnusableError as error:
-        _tell(f"error: {error}")
+        tell(f"error: {error}")
     except (typer.Abort, KeyboardInterrupt):
         return _EXIT_INTERRUPTED
     except OSError as error:
-        _give_up_stdout()
-        _tell(f"error: cannot write the help: {error.strerror}")
+        give_up_stdout()
+        tell(f"error: cannot write the help: {error.strerror}")
     except SystemExit:
-        _give_up_stdout()  # the reader of the help has gone away; typer would say 1, which means Incompatible here
+        give_up_stdout()  # the reader of the help has gone away; typer would say 1, which means Incompatible here
     return EXIT_UNUSABLE
-
-
-def _contents(side: str, path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UnusableError(f"{side}: cannot read {path!r}: {why}") from None
-
-
-def _answer(text: str) -> None:
-    """The whole answer to stdout, or an error."""
-    if sys.stdout is None:
-        raise UnusableError("cannot write the answer: stdout is closed")
-    try:
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="backslashreplace")
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        _give_up_stdout()
-        raise UnusableError(f"cannot write the answer: {error.strerror}") from None
-
-
-def _give_up_stdout() -> None:
-    """Python flushes stdout once more when it ends, and would print a traceback: let that flush go nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
-
-
-def _on_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
-def _tell(line: str) -> None:
-    if sys.stderr is None:
-        return
-    with contextlib.suppress(OSError):  # nobody listens there; the exit status still tells
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()

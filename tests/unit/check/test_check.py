@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,41 +12,15 @@ from hypothesis import strategies as st
 
 from mdev_api.migration_info import UnusableError
 from mdev_cli.check import check
-from mdev_cli.cli import main
 from mdev_cli.output import as_json, as_table
+from tests.unit.check.command import Command, Ran
 
 SOURCE = '{"model": "m", "params": {"p": {"type": "int", "value": 4}}}'
 FOUR = '{"type": "int", "init_value": 4}'
 DESTINATION = '{"models": {"m": {"params": {"p": {"type": "int", "init_value": 1, "allowed_values": ["1-9"]}}}}}'
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ran:
-    """What one command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def answer(self) -> Any:
-        return json.loads(self.out)
-
-
-Command = Callable[..., Ran]
 Check = Callable[..., Ran]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*arguments: str) -> Ran:
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Ran(code=ended.value.code, out=captured.out, err=captured.err)
-
-    return run
 
 
 @pytest.fixture
