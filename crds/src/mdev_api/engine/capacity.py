@@ -24,7 +24,8 @@ class Pool:
 
 def left_in(pool: Pool, taken: Iterable[str] = ()) -> dict[str, int]:
     """What is left of each type when one instance of each of ``taken`` is made too; a type may be there repeatedly."""
-    return {type_id: max(0, left) for type_id, left in _balance(pool, taken).items()}
+    gone = (*pool.promised, *taken)
+    return {type_id: max(0, left) for type_id, left in _balance(pool, gone).items()} if gone else dict(pool.said)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +57,8 @@ def shares_of(pool: Pool) -> Shares:
     return Shares(costs=costs, limits={type_id: whole - spent - unknown * cost for type_id, cost in costs.items()})
 
 
-def _balance(pool: Pool, taken: Iterable[str]) -> dict[str, int]:
-    """Free less taken, below zero where more was taken than there is: a sum, so that no order matters."""
-    gone = (*pool.promised, *taken)
-    if not gone:
-        return dict(pool.said)
+def _balance(pool: Pool, gone: Sequence[str]) -> dict[str, int]:
+    """Free less what is gone, below zero where more is gone than there was: a sum, so that no order matters."""
     sizes = [pool.said.get(type_id, 0) for type_id in gone]
     part = sum((Fraction(1, size) for size in sizes if size), Fraction(0))
     # How much a type takes that had no room when the kernel counted, nobody knows: one of each other.
