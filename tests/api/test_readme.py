@@ -73,6 +73,15 @@ RUN: Mapping[str, Expected] = {
     "--source docs/examples/source.json --destination docs/examples/destination.json -o json": Expected(
         '"verdict": "Compatible"'
     ),
+    "kubectl-mdev check "
+    "--source docs/examples/source.json --destination docs/examples/destination.json    "
+    "--both-directions --source-info docs/examples/source-info.json": Expected("There", "Back", "Compatible"),
+    "kubectl-mdev check --source docs/examples/source.json --destination docs/examples/destination.json "
+    "--arguments vfio-user": Expected("--m-memory=4096"),
+    "kubectl-mdev model test -f deploy/models/mtty.yaml --profiles docs/examples/seen.json": Expected(
+        "DeviceModel mtty: can be used", "kernel.org/mtty"
+    ),
+    "mdev-node-agent discover --facts-dir docs/examples/facts.d": Expected(),
 }
 
 
