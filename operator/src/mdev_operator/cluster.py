@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mdev_api.engine.metadata import Metadata
 from mdev_api.hashing import instance_uuid
+from mdev_api.kinds.device_model import DeviceModel
 from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import NodeDevices, NodeInstance
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, NodeReservations
@@ -66,7 +67,7 @@ class Held:
 class Cluster:
     """Everything by name. ``silent(node)``: why the word of that node's agent is too old; None while it is fresh.
 
-    ``kubevirt`` None: the cluster has no KubeVirt.
+    ``kubevirt`` None: the cluster has no KubeVirt. ``models``: DeviceModels, whose versions an explicit source may name.
     """
 
     nodes: Mapping[str, NodeView]
@@ -75,6 +76,7 @@ class Cluster:
     reservations: Mapping[str, NodeReservations]
     silent: Callable[[str], str | None]
     kubevirt: KubeVirtConfig | None = None
+    models: Mapping[str, DeviceModel] = field(default_factory=dict)
 
     @property
     def no_hook(self) -> str | None:

@@ -126,6 +126,7 @@ class Inventory:
             reservations=self._reservations,
             silent=silent,
             kubevirt=self._kubevirt,
+            models=self.models,
         )
 
     def reservations(self, node: str) -> NodeReservations | None:
