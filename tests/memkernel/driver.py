@@ -10,13 +10,18 @@ from tests.memkernel.power import power_directory
 from tests.memkernel.tree import Dir, File
 
 
-class Module(MdevDriver, Protocol):
-    """A module with an mdev driver. ``version`` None: it has no MODULE_VERSION."""
+class Loadable(Protocol):
+    """A module. ``version`` None: it has no MODULE_VERSION."""
 
+    name: str
     version: str | None
 
     def load(self, machine: Machine, core: MdevCore) -> None:
-        """insmod: fresh state, drivers, parents."""
+        """insmod: fresh state, drivers, devices."""
+
+
+class Module(MdevDriver, Loadable, Protocol):
+    """A module with an mdev driver."""
 
 
 def add_parent(machine: Machine, class_name: str, name: str) -> Dir:

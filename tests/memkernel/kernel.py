@@ -1,4 +1,4 @@
-"""A Linux kernel with mdev in memory, behind the agent's own port.
+"""A Linux kernel with mdev, and with PCI functions behind VFIO, in memory, behind the agent's own port.
 
 It answers as the real one was measured to answer: same trees, same errnos, same order of events. A test runs both
 operation by operation (tests/kernel/test_twin.py). Tests and simulated nodes run the real agent on it, in as many
@@ -22,7 +22,7 @@ from mdev_node_agent.observation import Instance
 from mdev_node_agent.sysfs.port import Directory, EventsLost, Uevent
 from tests.memkernel.core import MdevCore
 from tests.memkernel.directory import MemoryDirectory
-from tests.memkernel.driver import Module
+from tests.memkernel.driver import Loadable, Module
 from tests.memkernel.dump import dump
 from tests.memkernel.kstrto import fault
 from tests.memkernel.machine import Machine
@@ -34,7 +34,7 @@ from tests.memkernel.vfio import Vfio, VfioDevice
 class MemoryKernel:
     """One machine. ``boot_id`` None: a random one, as the kernel makes it."""
 
-    def __init__(self, *, drivers: Sequence[Module], boot_id: str | None = None) -> None:
+    def __init__(self, *, drivers: Sequence[Loadable], boot_id: str | None = None) -> None:
         self._drivers = list(drivers)
         self._subscribers = Subscribers()
         self._boot(boot_id or str(uuid.uuid4()))
@@ -79,7 +79,7 @@ class MemoryKernel:
             return directory.list()
 
     def open_device(self, device: str) -> None:
-        """Open the VFIO device, as a virtual machine monitor does. ENOENT: no such mdev; EBUSY: it is open."""
+        """Open the VFIO device, as a virtual machine monitor does. ENOENT: no such device; EBUSY: it is open."""
         with self._machine.lock:
             self._vfio.open(self._vfio_device(device))
 
@@ -91,7 +91,7 @@ class MemoryKernel:
     def look(self, instances: Sequence[Instance]) -> Mapping[str, Use]:
         """The in-use question, answered as a look at all processes would answer it."""
         with self._machine.lock:
-            held = {name for name, mdev in self._core.devices.items() if mdev.vfio is not None and mdev.vfio.open}
+            held = {device.home.name for device in self._vfio.devices if device.open}
         states = {instance.id: InUse.YES if instance.id in held else InUse.NO for instance in instances}
         return {name: Use(state=state, source=Source.PROCESS) for name, state in states.items()}
 
@@ -101,7 +101,7 @@ class MemoryKernel:
             for subscriber in self._subscribers.listening:
                 subscriber.lose()
 
-    def load(self, driver: Module) -> None:
+    def load(self, driver: Loadable) -> None:
         """insmod."""
         with self._machine.lock:
             self._insmod(driver)
@@ -139,14 +139,14 @@ class MemoryKernel:
             for driver in self._drivers:
                 self._insmod(driver)
 
-    def _insmod(self, driver: Module) -> None:
+    def _insmod(self, driver: Loadable) -> None:
         module = self._machine.root.directory(f"module/{driver.name}")
         if driver.version is not None:
             module.fill({"version": constant(driver.version)})
         driver.load(self._machine, self._core)
 
     def _vfio_device(self, device: str) -> VfioDevice:
-        mdev = self._core.devices.get(device)
-        if mdev is None or mdev.vfio is None:
+        found = next((vfio for vfio in self._vfio.devices if vfio.home.name == device), None)
+        if found is None:
             raise fault(errno.ENOENT)
-        return mdev.vfio
+        return found

@@ -108,10 +108,13 @@ class Hands:
         """Remember why the preparation failed, so that no restart tries it again."""
         self._note(entry, {"event": "failed", "failure": failure}, sync=True)
 
-    def end(self, entry: str) -> None:
-        """The entry needs nothing of the journal any more. A claim from which nothing has come ends with it."""
+    def end(self, entry: str, *, undone: bool = False) -> None:
+        """The entry needs nothing of the journal any more.
+
+        A claim ends with it if all is ``undone``, also what turned out not to be ours, or if nothing has come of it.
+        """
         record = self.journal.records.get(entry)
-        if record is not None and record.making is Making.NONE:
+        if record is not None and (undone or record.making is Making.NONE):
             self._strike_claim(entry, record.instance)
         self._note(entry, {"event": "end"}, sync=True)
 
@@ -123,6 +126,10 @@ class Hands:
         if entry not in self.journal.records:
             for line in lines_of(record):
                 self.journal.append(entry, line)
+        known = self.journal.records[entry].instance
+        if known != record.instance:
+            # It could not be read before: whoever decided this did not know of it.
+            raise JournalError(f"the journal names {known} for this reservation already, not {record.instance}")
 
     def _note(self, entry: str, line: Mapping[str, object], *, sync: bool = False) -> None:
         """What only spares work after a restart: a disk that refuses it must not stop what has already happened."""
@@ -172,9 +179,7 @@ class Hands:
     def _reading(self, step: Read, kind: ValueType, attribute: str) -> Reading:
         try:
             backend = self._backends[step.backend]
-            return Reading(
-                value=from_raw(kind, backend.read(self._port, instance=step.instance, attribute=attribute))
-            )
+            return Reading(value=from_raw(kind, backend.read(self._port, instance=step.instance, attribute=attribute)))
         except OSError as error:
             return Reading(errno=errno_name(error), message=reason(error))
         except ValueFault as fault:

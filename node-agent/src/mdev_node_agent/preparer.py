@@ -309,7 +309,8 @@ class Preparer:
             failed = dump(answer.failure)
             await in_thread(lambda: self._hands.fail(key, failed), name=f"journal {key}")
         if step.ended and record is not None and not situation.busy:
-            await in_thread(lambda: self._hands.end(key), name=f"journal {key}")
+            undone = answer.state is State.UNDONE
+            await in_thread(lambda: self._hands.end(key, undone=undone), name=f"journal {key}")
         if self._answers.give(answer):
             _tell(situation.entry, answer)
             self.on_answer()
