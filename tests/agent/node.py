@@ -102,6 +102,7 @@ class Node(NodeObjects):
     kubelet_dir: Path | None = None
     hook_socket: Path | None = None
     serve: tuple[str, ...] = ()
+    facts_dir: Path | None = None
 
     @asynccontextmanager
     async def agent(
@@ -116,6 +117,7 @@ class Node(NodeObjects):
             kubelet_dir=self.kubelet_dir,
             hook_socket=self.hook_socket,
             serve=self.serve,
+            facts_dir=self.facts_dir,
         )
         work = run(settings, port=self.kernel, backends=backends, source=self.kernel, deadlines=DEADLINES)
         task = asyncio.create_task(work)

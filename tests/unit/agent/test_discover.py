@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,9 +143,10 @@ def test_run_starts_with_what_the_command_line_says(
     told: list[RunSettings] = []
     monkeypatch.setattr(run_module, "run_until_signalled", told.append)
     arguments = ["--node-name", "n1", "--sysfs", str(sysfs), "--kubeconfig", "/k", "--in-use", "none"]
-    status, _, _ = run(capsys, "run", *arguments, "--rescan-seconds", "3600")
+    status, _, _ = run(capsys, "run", *arguments, "--rescan-seconds", "3600", "--facts-dir", "/f")
     assert status == 0
-    assert told == [RunSettings(node="n1", sysfs=sysfs, kubeconfig=Path("/k"), in_use="none", rescan_seconds=3600)]
+    settings = RunSettings(node="n1", sysfs=sysfs, kubeconfig=Path("/k"), in_use="none", rescan_seconds=3600)
+    assert told == [replace(settings, facts_dir=Path("/f"))]
 
 
 def test_run_without_credentials_ends_with_3_and_a_sentence(
