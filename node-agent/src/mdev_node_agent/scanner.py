@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 PAUSE_SECONDS = 0.05
 LONGEST_BURST_SECONDS = 0.5
 HURRY_SECONDS = 2.0
-SUBSYSTEMS = frozenset({"mdev", "vfio", "vfio-dev"})
+SUBSYSTEMS = frozenset({"mdev", "pci", "vfio", "vfio-dev"})
 
 
 def concerns_devices(event: Uevent | EventsLost) -> bool:

@@ -166,7 +166,7 @@ def _why_no_devices(cluster: Cluster, node: str, wanted: int) -> tuple[str, str]
 def _new_instances(
     cluster: Cluster, node: str, status: NodeDevicesStatus, held: Iterable[Held], left: Limits
 ) -> Iterable[Opening | NodeRejection]:
-    shown = {instance.id for instance in status.instances}
+    shown = counted(status)
     for parent in status.parents:
         pool = pool_of(parent, held, shown)
         free = left_in(pool)
@@ -221,6 +221,15 @@ def _idle_instances(
             )
 
 
+def counted(status: NodeDevicesStatus) -> set[str]:
+    """Instances that are less in their parent's count already.
+
+    A plain VFIO function is shown before anybody has claimed it, and is less only when it is managed; what an agent
+    made is managed as soon as it is shown.
+    """
+    return {instance.id for instance in status.instances if instance.managed}
+
+
 def _promised(held: Held, parent: str, shown: set[str]) -> bool:
     """Whether a reservation will take an instance of this parent that the kernel's count does not know yet."""
     create = held.entry.device.create
@@ -232,7 +241,7 @@ def _promised(held: Held, parent: str, shown: set[str]) -> bool:
 
 
 def pool_of(parent: NodeParent, held: Iterable[Held], shown: set[str]) -> Pool:
-    """What the kernel said of the parent, and what is promised since. ``shown``: instances that the node shows."""
+    """What the kernel said of the parent, and what is promised since. ``shown``: see :func:`counted`."""
     creates = (h.entry.device.create for h in held if _promised(h, parent.name, shown))
     return Pool(
         said={offer.type: offer.available or 0 for offer in parent.offers},

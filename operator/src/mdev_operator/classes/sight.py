@@ -15,7 +15,7 @@ from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus, NodeInstance, NodeOffer
 from mdev_api.meaning import source_of
 from mdev_operator.cluster import Cluster, Held, instance_of
-from mdev_operator.openings import free_of
+from mdev_operator.openings import counted, free_of
 
 Row = tuple[tuple[str, int], ...]
 """(profile, free instances), sorted by profile."""
@@ -79,7 +79,7 @@ def look(cluster: Cluster, node: str, readings: ClassReadings) -> Sight:
 
 
 def _rows(status: NodeDevicesStatus, held: tuple[Held, ...]) -> tuple[Row, ...]:
-    shown = {instance.id for instance in status.instances}
+    shown = counted(status)
     rows = [_row(parent.offers, free_of(parent, held, shown)) for parent in status.parents]
     reserved = {instance_of(h) for h in held}
     for instance in status.instances:
