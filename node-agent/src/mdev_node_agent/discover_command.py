@@ -78,7 +78,8 @@ def as_table(observation: Observation, width: int) -> str:
     console = Console(file=text, width=width, color_system=None, highlight=False, markup=False, emoji=False)
     if not observation.parents:
         text.write(_NO_DEVICES)
-    for table in (_offers(observation), _parameters(observation), _instances(observation), _failures(observation)):
+    tables = (_offers, _parameters, _facts, _instances, _failures)
+    for table in (make(observation) for make in tables):
         if table.row_count:
             console.print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
@@ -167,6 +168,17 @@ def _parameters(observation: Observation) -> Table:
         for parameter in offer.profile.get("published", {}).get("parameters", [])
     }
     return _table("Parameters", ("TYPE", "PARAMETER", "IS", "INIT", "OFF", "ALLOWED", "FAULT"), list(rows))
+
+
+def _facts(observation: Observation) -> Table:
+    """One row for each fact of each parent, however many of its types have it."""
+    rows = {
+        (parent.name, fact["name"], fact["value"]): None
+        for parent in observation.parents
+        for offer in parent.offers
+        for fact in offer.profile.get("facts", ())
+    }
+    return _table("Facts", ("PARENT", "FACT", "VALUE"), list(rows))
 
 
 def _instances(observation: Observation) -> Table:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mdev_node_agent.cli import main
+from mdev_node_agent.discover_command import as_table
 from mdev_node_agent.discovery import observe
 from mdev_node_agent.facts import MAX_BYTES, MAX_FILES, read_facts, with_facts
 from mdev_node_agent.in_use import NoSource
@@ -224,7 +225,15 @@ def test_without_a_directory_there_are_no_facts() -> None:
     assert observe(MemoryKernel(drivers=[]), []).unreadable == ()
 
 
-def test_discover_shows_facts_in_the_profiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_of_discover_shows_each_fact_once(tmp_path: Path) -> None:
+    write(tmp_path, "a.json", {"parents": CARD, "facts": {"firmware": "7"}})
+
+    table = as_table(with_facts(node(), read_facts(tmp_path)), 200)
+
+    assert [line.split() for line in table.splitlines() if "firmware" in line] == [[CARD, "firmware", "7"]]
+
+
+def test_discover_tells_what_is_wrong_with_the_facts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for place in ("sys/bus", "sys/class", "facts.d"):
         (tmp_path / place).mkdir(parents=True)
     write(tmp_path / "facts.d", "a.json", "{")
