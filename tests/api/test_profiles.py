@@ -20,6 +20,7 @@ from mdev_api.kube.requests import Request, create, delete, get
 from mdev_api.kube.resources import DEVICE_MODELS, DEVICE_PROFILES
 from mdev_operator.context import Context
 from mdev_operator.profiles import reconcile_model, reconcile_profile
+from mdev_operator.suspects import Evidence
 from tests.controlplane.control_plane import ControlPlane
 
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "models" / "mtty.yaml"
@@ -46,7 +47,8 @@ class World:
             models={self.model: model}, profiles={self.profile: SimpleNamespace(profile=profile)}
         )
         queue = SimpleNamespace(add=lambda _key: None)
-        ctx = cast(Context, SimpleNamespace(send=self.send, inventory=inventory, queue=queue))
+        parts = SimpleNamespace(send=self.send, inventory=inventory, queue=queue, evidence=Evidence())
+        ctx = cast(Context, parts)
         await reconcile_profile(ctx, self.profile)
         await reconcile_model(ctx, self.model)
 

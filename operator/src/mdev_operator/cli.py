@@ -11,6 +11,7 @@ import structlog
 import typer
 
 from mdev_api.kube.credentials import CredentialsError
+from mdev_operator.context import NODE_GONE_AFTER, UNREFERENCED_AFTER
 from mdev_operator.kubevirt.decide import Patience
 from mdev_operator.run import OperatorSettings
 from mdev_operator.run import run as run_operator
@@ -44,6 +45,12 @@ def run(
     keep_finished: Annotated[
         float, typer.Option(help="seconds that the DeviceMigration of a finished KubeVirt migration is kept", min=0)
     ] = 3600.0,
+    node_gone_after: Annotated[
+        float, typer.Option(help="seconds that a Node may be missing before what needs it ends as NodeGone", min=1)
+    ] = NODE_GONE_AFTER,
+    keep_profiles: Annotated[
+        float, typer.Option(help="seconds that a DeviceProfile is kept which nothing refers to", min=1)
+    ] = UNREFERENCED_AFTER,
     log_format: Annotated[str, typer.Option(help="console or json")] = "console",
 ) -> None:
     """Match, reserve and follow migrations until stopped. Several may run: one leads, the others stand by."""
@@ -57,6 +64,8 @@ def run(
         retry_period=retry_period,
         liveness=liveness,
         kubevirt=Patience(deadline=gate_deadline, keep=keep_finished),
+        node_gone_after=node_gone_after,
+        keep_profiles=keep_profiles,
     )
     try:
         code = asyncio.run(run_operator(settings))

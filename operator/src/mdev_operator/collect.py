@@ -8,13 +8,23 @@ import structlog
 
 from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.node_devices import NodeDevices
-from mdev_api.kinds.node_reservations import FINAL_STATES, Entry, Intent, NodeReservations, Owner, Role, State
+from mdev_api.kinds.node_reservations import (
+    FINAL_STATES,
+    Entry,
+    EntryAnswer,
+    Intent,
+    NodeReservations,
+    Owner,
+    Role,
+    State,
+)
 from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import get
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator import reservations
 from mdev_operator.context import Context
 from mdev_operator.reservations import Raced
+from mdev_operator.suspects import refusals
 
 log = structlog.get_logger(__name__)
 
@@ -34,16 +44,18 @@ def answered(seen: NodeReservations, devices: NodeDevices | None) -> list[str]:
         answer = seen.answer(entry.id)
         if entry.intent is Intent.HOLD or answer is None or answer.state not in FINAL_STATES:
             continue
-        if _removed(entry, answer.state) not in shown:
+        if _removed(entry, answer) not in shown:
             ended.append(entry.id)
     return ended
 
 
-def _removed(entry: Entry, state: State) -> str | None:
-    """The instance that this end took away, if it was one that did."""
-    if state is State.REMOVED:
+def _removed(entry: Entry, answer: EntryAnswer) -> str | None:
+    """The instance that this end took away, if it was one that did. Of a VF the answer tells the address."""
+    if answer.state is State.REMOVED:
         return entry.device.instance
-    return instance_uuid(entry.id) if state is State.UNDONE and entry.device.create is not None else None
+    if answer.state is not State.UNDONE or entry.device.create is None:
+        return None
+    return answer.instance or instance_uuid(entry.id)
 
 
 async def collect(ctx: Context, node: str) -> None:
@@ -52,7 +64,12 @@ async def collect(ctx: Context, node: str) -> None:
     if seen is None or not seen.spec.reservations:
         return
     ctx.queue.add_after(f"owners/{node}", OWNERS_INTERVAL * random.uniform(0.8, 1.2))
-    ended = answered(seen, ctx.inventory.cluster().devices.get(node))
+    refused = ctx.evidence.take(refusals(seen))
+    for refusal in refused:
+        ctx.queue.add(f"profile/{refusal.profile}")
+    # What speaks against a profile stays until the profile says it.
+    untold = {refusal.entry for refusal in refused}
+    ended = [i for i in answered(seen, ctx.inventory.cluster().devices.get(node)) if i not in untold]
     if not ended:
         return
     try:
@@ -61,6 +78,7 @@ async def collect(ctx: Context, node: str) -> None:
         ctx.inventory.wrote(raced.current, node)
         ctx.queue.add(f"collect/{node}")
         return
+    ctx.evidence.forget(ended)
     log.info("reservations removed", node=node, reservations=ended)
 
 
@@ -71,7 +89,7 @@ async def check_owners(ctx: Context, node: str) -> None:
         return
     ctx.queue.add_after(f"owners/{node}", OWNERS_INTERVAL * random.uniform(0.8, 1.2))
     owners = {e.owner for e in seen.spec.reservations if e.intent is Intent.HOLD and e.owner.kind == "DeviceMigration"}
-    gone = {owner.uid for owner in owners if await _is_gone(ctx, owner)}
+    gone = {owner.uid for owner in owners if await is_gone(ctx, owner)}
     intents = {
         e.id: Intent.UNDO if e.role is Role.SOURCE else Intent.UNDO_IF_UNUSED
         for e in seen.spec.reservations
@@ -87,7 +105,8 @@ async def check_owners(ctx: Context, node: str) -> None:
         ctx.queue.add(f"owners/{node}")
 
 
-async def _is_gone(ctx: Context, owner: Owner) -> bool:
+async def is_gone(ctx: Context, owner: Owner) -> bool:
+    """Whether the DeviceMigration that owns an entry exists no more, as a live GET says."""
     try:
         obj = await ctx.send(get(DEVICE_MIGRATIONS, owner.name, owner.namespace))
     except ApiError as error:

@@ -27,6 +27,7 @@ from mdev_api.kube.resources import DEVICE_MODELS, DEVICE_PROFILES
 from mdev_api.reading import CompiledModel, Reading, compile_models, read_profile
 from mdev_operator.context import FIELD_MANAGER, Context
 from mdev_operator.migration.status import with_condition
+from mdev_operator.suspects import is_suspect, seconds_left, with_suspicion
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +52,18 @@ async def reconcile_profile(ctx: Context, name: str) -> None:
     """Write the reading of one profile, or delete a profile that has a wrong name."""
     view = ctx.inventory.profiles.get(name)
     if view is None:
+        _settle(ctx, name)
         _recount(ctx)
         return
     profile = view.profile
     if profile_name(dump(profile.spec)) != name and await _deleted_as_misnamed(ctx, name):
         return
-    status = profile_status(profile, _read(_model_set(ctx.inventory.models), profile), datetime.now(UTC))
+    now = datetime.now(UTC)
+    if is_suspect(profile) and (left := seconds_left(profile, now)) > 0:
+        _settle(ctx, name)
+        ctx.queue.add_after(f"profile/{name}", left)
+    status = profile_status(profile, _read(_model_set(ctx.inventory.models), profile), now)
+    status = with_suspicion(profile, status, ctx.evidence.of(name), now)
     if profile.status is not None and dump(profile.status) == dump(status):
         return
     await _send(ctx, apply_status(DEVICE_PROFILES, name, dump(status), FIELD_MANAGER))
@@ -134,6 +141,12 @@ def _reading(models: _ModelSet, seen: _Seen) -> Reading:
 
 def _read(models: _ModelSet, profile: DeviceProfile) -> Reading:
     return _reading(models, _Seen(uid=profile.metadata.uid, spec=profile.spec))
+
+
+def _settle(ctx: Context, name: str) -> None:
+    """What speaks against the profile is told, or need not be: entries that waited for that may go."""
+    for node in ctx.evidence.settle(name):
+        ctx.queue.add(f"collect/{node}")
 
 
 def _recount(ctx: Context) -> None:

@@ -28,13 +28,15 @@ from mdev_api.kube.resources import (
     DEVICE_PROFILES,
     NODE_DEVICES,
     NODE_RESERVATIONS,
+    NODES,
     Resource,
 )
-from mdev_operator import fence, handlers, profiles
+from mdev_operator import fence, handlers, nodes_gone, profile_collection, profiles
+from mdev_operator.absences import Absences
 from mdev_operator.classes.reconcile import handler as reconcile_classes
 from mdev_operator.classes.state import ClassState
 from mdev_operator.collect import check_owners, collect
-from mdev_operator.context import Context, guarded
+from mdev_operator.context import LOOK_INTERVAL, NODE_GONE_AFTER, UNREFERENCED_AFTER, Context, guarded
 from mdev_operator.elector import Elector, LeadershipLost, new_identity
 from mdev_operator.inventory import Inventory
 from mdev_operator.kubevirt import adapter as kubevirt
@@ -42,6 +44,7 @@ from mdev_operator.kubevirt.adapter import Adapter
 from mdev_operator.kubevirt.decide import Patience
 from mdev_operator.kubevirt.watching import Watching
 from mdev_operator.migration.reconcile import key_for, reconcile
+from mdev_operator.orphans import tell_of_orphans
 from mdev_operator.reservations import Superseded
 from mdev_operator.workqueue import WorkQueue
 
@@ -65,6 +68,8 @@ class OperatorSettings:
     workers: int = 8
     liveness: str | None = None
     kubevirt: Patience = Patience()  # noqa: RUF009  (a frozen value)
+    node_gone_after: float = NODE_GONE_AFTER
+    keep_profiles: float = UNREFERENCED_AFTER
 
 
 async def run(settings: OperatorSettings) -> int:
@@ -99,7 +104,8 @@ async def _lead(
     queue = WorkQueue(concurrency=settings.workers)
     term = {"fence": 0}
     lost = asyncio.Event()
-    ctx = _context(client, elector, queue, settings.agent_namespace, lambda: term["fence"])
+    ctx = _context(client, elector, queue, settings, lambda: term["fence"])
+    queue.add(profile_collection.KEY)
     adapter = Adapter(watching=Watching(client, queue.add), patience=settings.kubevirt)
     async with contextlib.AsyncExitStack() as stack:
         tasks = [await stack.enter_async_context(_task(ctx.inventory.run(), "inventory"))]
@@ -144,7 +150,7 @@ async def _get_ready(ctx: Context, elector: Elector, term: dict[str, int], lost:
 
 
 def _context(
-    client: Client, elector: Elector, queue: WorkQueue, agent_namespace: str, current_fence: Callable[[], int]
+    client: Client, elector: Elector, queue: WorkQueue, settings: OperatorSettings, current_fence: Callable[[], int]
 ) -> Context:
     following: set[str] = set()
     classes = ClassState()
@@ -154,7 +160,7 @@ def _context(
         for key in _keys(resource, name, inventory, following):
             queue.add(key)
 
-    inventory = Inventory(client, agent_namespace, changed, classes.labels_changed)
+    inventory = Inventory(client, settings.agent_namespace, changed, classes.labels_changed)
     return Context(
         send=guarded(client, elector),
         inventory=inventory,
@@ -162,25 +168,35 @@ def _context(
         fence=current_fence,
         following=following,
         classes=classes,
+        absences=Absences(after=settings.node_gone_after),
+        unreferenced=Absences(after=settings.keep_profiles, most=LOOK_INTERVAL),
     )
 
 
 def _keys(resource: Resource, name: str, inventory: Inventory, following: set[str]) -> set[str]:
     """What to handle after a change of this object."""
+    absent = set() if name in inventory.cluster().nodes else {nodes_gone.key_for(name)}
     if resource == NODE_RESERVATIONS:
-        seen = inventory.reservations(name)
-        entries = seen.spec.reservations if seen is not None else ()
-        owners = {e.owner for e in entries if e.owner.kind == "DeviceMigration"}
-        return {f"collect/{name}", *(key_for(o.namespace, o.name) for o in owners)}
+        return {f"collect/{name}"} | absent | _owners(inventory, name)
     if resource == DEVICE_MODELS:
-        return {f"model/{n}" for n in (name, *inventory.models)} | {f"profile/{n}" for n in inventory.profiles}
+        readings = {f"model/{n}" for n in (name, *inventory.models)} | {f"profile/{n}" for n in inventory.profiles}
+        return readings | following  # A source may name a version of it.
     if resource == DEVICE_PROFILES:
         return {f"profile/{name}", *following}
     if resource == NODE_DEVICES:
-        return {f"collect/{name}", *following}
+        return {f"collect/{name}", *following} | absent
+    if resource == NODES:
+        return following | absent | _owners(inventory, name)
     if resource == COMPATIBILITY_CLASSES:
         return set()
     return set(following)
+
+
+def _owners(inventory: Inventory, node: str) -> set[str]:
+    """Keys of the migrations that hold something on this node."""
+    seen = inventory.reservations(node)
+    owners = {e.owner for e in seen.spec.reservations} if seen is not None else set()
+    return {key_for(o.namespace, o.name) for o in owners if o.kind == "DeviceMigration"}
 
 
 def _handler(ctx: Context, adapter: Adapter, lost: asyncio.Event) -> Callable[[str], Awaitable[None]]:
@@ -197,6 +213,11 @@ def _handler(ctx: Context, adapter: Adapter, lost: asyncio.Event) -> Callable[[s
                 await collect(ctx, name)
             case "owners":
                 await check_owners(ctx, name)
+                await tell_of_orphans(ctx, name)
+            case "gone":
+                await nodes_gone.check_node(ctx, name)
+            case "unreferenced":
+                await profile_collection.collect_profiles(ctx)
             case "profile":
                 await profiles.reconcile_profile(ctx, name)
             case "model":

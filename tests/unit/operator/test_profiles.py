@@ -17,6 +17,7 @@ from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import Request
 from mdev_operator.context import Context
 from mdev_operator.profiles import reconcile_model, reconcile_profile
+from mdev_operator.suspects import Evidence
 
 SPEC = {"backend": "mdev", "driver": {"name": "gfx"}, "type": {"id": "gfx-8GB"}}
 NAME = profile_name(SPEC)
@@ -32,12 +33,15 @@ class World:
         self.queued: list[str] = []
         self.stored: dict[str, Any] = {}
         self.refusal: ApiError | None = None
+        self.later: dict[str, float] = {}
+        self.evidence = Evidence()
 
     @property
     def ctx(self) -> Context:
         inventory = SimpleNamespace(profiles=self.profiles, models=self.models)
-        queue = SimpleNamespace(add=self.queued.append)
-        return cast(Context, SimpleNamespace(send=self.send, inventory=inventory, queue=queue))
+        queue = SimpleNamespace(add=self.queued.append, add_after=self.later.__setitem__)
+        parts = SimpleNamespace(send=self.send, inventory=inventory, queue=queue, evidence=self.evidence)
+        return cast(Context, parts)
 
     async def send(self, request: Request) -> dict[str, Any]:
         if request.method == "GET":
@@ -97,7 +101,7 @@ async def test_an_equal_reading_is_not_written_again(world: World) -> None:
 
 async def test_another_reading_keeps_other_conditions_and_the_time_of_an_unchanged_status(world: World) -> None:
     since = "2020-01-01T00:00:00Z"
-    kept = {"type": "Suspect", "status": "True", "reason": "Refused", "message": "m", "lastTransitionTime": since}
+    kept = {"type": "Another", "status": "True", "reason": "Refused", "message": "m", "lastTransitionTime": since}
     resolved = {
         "type": "Resolved",
         "status": "True",
@@ -111,7 +115,7 @@ async def test_another_reading_keeps_other_conditions_and_the_time_of_an_unchang
     await reconcile_profile(world.ctx, NAME)
 
     conditions = {c["type"]: c for c in world.written()["conditions"]}
-    assert conditions["Suspect"] == kept
+    assert conditions["Another"] == kept
     assert (conditions["Resolved"]["reason"], conditions["Resolved"]["lastTransitionTime"]) == ("Matched", since)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from mdev_api.kinds.device_migration import DeviceMigrationStatus, Outcome, SourcePolicy
 from mdev_api.kinds.node_reservations import Intent, Role
 from mdev_operator.cluster import Held
+from mdev_operator.migration import overdue
 from mdev_operator.migration.decision import Decision, Situation, Tell
 from mdev_operator.migration.status import is_true
 
@@ -70,7 +71,7 @@ def deleted(s: Situation) -> Decision:
 def finished(s: Situation) -> Decision:
     """Nothing is left to say; an entry that is still Hold (a late write of a crashed round) is let go."""
     tells = tell(s, if_unused)
-    return Decision(status=s.migration.status, finalizer=bool(tells), tell=tells)
+    return Decision(status=overdue.after_end(s), finalizer=bool(tells), tell=tells)
 
 
 def if_unused(held: Held) -> Intent:
