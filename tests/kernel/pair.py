@@ -6,6 +6,7 @@ configures; b's NIC is older (a lower receive limit), and its one card in use is
 
 from __future__ import annotations
 
+import json
 import sys
 import uuid
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from tests.kernel.conftest import BootGuest
 from tests.kernel.gfx import DEVICES, Gfx
 from tests.kernel.guest.guest import Guest
 from tests.kernel.guest.process import Process
-from tests.kernel.vgpu import MODULES, Vgpu
+from tests.kernel.guest.qemu import FUNCTIONS
+from tests.kernel.vgpu import MODULES, Vgpu, function_address
 from tests.simulated.operator_process import OperatorProcess
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -55,6 +57,10 @@ class Side:
         device = str(uuid.uuid4())
         self.guest.write(f"/sys/class/mdev_bus/{parent}/mdev_supported_types/{type_name}/create", device)
         return device
+
+    def function(self, number: int) -> str:
+        """Address of a virtual function of the card."""
+        return function_address(number, self.card)
 
     def remove(self, *devices: str) -> None:
         """Remove mdevs by hand."""
@@ -149,6 +155,7 @@ def pair(boot_guest: BootGuest, plane: ControlPlane, log: Path) -> Iterator[Pair
         b = pool.submit(_side, boot_guest, plane, cluster, "proof-b", "gfx rx_limit_max=1000", 2)
         with OperatorProcess(plane.kubeconfig, log, namespace=SPACE) as operator:
             both = Pair(cluster=cluster, a=a.result(), b=b.result())
+            operator.wait_leading()
             try:
                 for side in (both.a, both.b):
                     cluster.until("nodedevices", side.name, "published", lambda o: o.get("status", {}).get("parents"))
@@ -159,11 +166,14 @@ def pair(boot_guest: BootGuest, plane: ControlPlane, log: Path) -> Iterator[Pair
 
 def _side(boot_guest: BootGuest, plane: ControlPlane, cluster: Cluster, name: str, gfx: str, card: int) -> Side:
     guest = boot_guest(name, [gfx, "mtty", *MODULES, "vgpu"], cards=card)
-    Vgpu(guest=guest).switch(2, card)
+    Vgpu(guest=guest).switch(FUNCTIONS, card)
     cluster.mark_ready(name)
     kubeconfig = guest.share / "kubeconfig"
     kubeconfig.write_bytes(plane.kubeconfig_for(name, ["system:masters"], server=plane.guest_server).read_bytes())
+    facts = guest.share / "facts.d"
+    facts.mkdir()
+    (facts / "card.json").write_text(json.dumps({"parents": {"driver": "nvidia"}, "facts": {"ecc": "on"}}))
     options = f"--node-name {name} --kubeconfig {kubeconfig} --state-dir {guest.guest_share}/state"
-    options += f" --rescan-seconds {RESCAN_SECONDS} --log-format console"
+    options += f" --rescan-seconds {RESCAN_SECONDS} --facts-dir {facts} --log-format console"
     agent = guest.start(f"{sys.executable} -m mdev_node_agent run {options}", "agent")
     return Side(name=name, guest=guest, card=card, agent=agent)

@@ -5,6 +5,8 @@ Operator, agents, API server, kernels and devices are real. Each test leaves bot
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +15,14 @@ import pytest
 
 from tests.controlplane.control_plane import ControlPlane
 from tests.kernel.conftest import BootGuest
+from tests.kernel.gfx import held
 from tests.kernel.pair import Pair, Side, pair
+from tests.kernel.vgpu import ADA, card_address
 
 MODELS = Path(__file__).resolve().parents[2] / "deploy" / "models"
 NIC = "vendor-a.com/my-nic"
+START_SECONDS = 120
+"""An emulated machine imports slowly."""
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +88,97 @@ def test_direct_writes_nothing_that_is_already_equal(both: Pair) -> None:
         (device,) = both.ready(name)["devices"]
         assert both.b.written(device["instance"]) == [("new-feature", "0", "off"), ("num-queues", "0", "8")]
         both.end(name, "Failed")
+
+
+# Virtual functions: what NVIDIA's driver configures, and what vfio-pci has
+
+
+@pytest.fixture
+def vgpus(both: Pair) -> Iterator[None]:
+    """The shipped DeviceModel; both nodes know their card's ECC mode from facts.d."""
+    both.cluster.apply_file(MODELS / "nvidia-vgpu.yaml")
+    yield
+    both.cluster.delete("devicemodel", "nvidia-vgpu")
+    for side in (both.a, both.b):
+        for address in (side.function(1), side.function(2)):
+            if side.vgpu.current(address) != "0\n":
+                side.vgpu.configure(address, 0)
+
+
+def test_a_configured_function_goes_to_a_free_one_of_its_type_which_is_cleared_when_that_fails(
+    both: Pair, vgpus: None
+) -> None:
+    a, b = both.a, both.b
+    source, others, free = a.function(1), b.function(1), b.function(2)
+    a.vgpu.configure(source, 946)
+    b.vgpu.configure(others, 1946)
+
+    name = both.submit(source)
+    status = both.ready(name)
+    (device,) = status["devices"]
+    assert (device["type"], device["instance"]) == (f"{ADA}-8Q", free)
+    assert {candidate["type"] for candidate in status["candidates"]} == {f"{ADA}-8Q"}
+    assert b.vgpu.current(free) == "1946\n"
+
+    both.end(name, "Failed")
+    assert [b.vgpu.current(address) for address in (others, free)] == ["1946\n", "0\n"]
+    assert b.vgpu.writes() == [f"{others} 1946 0", f"{free} 1946 0", f"{free} 0 0"]
+    assert (a.vgpu.current(source), a.vgpu.writes()) == ("946\n", [f"{source} 946 0"])
+
+
+@pytest.fixture
+def handed_through(both: Pair) -> Iterator[None]:
+    """Stock vfio-pci has the third function on both nodes, and an administrator who trusts what is wholly equal."""
+    spec = {"model": "example.com/function", "appliesTo": {"backend": "vfio-pci"}, "byIdentity": True}
+    model = {"apiVersion": "mdev-operator.io/v1alpha1", "kind": "DeviceModel"}
+    both.cluster.apply({**model, "metadata": {"name": "functions"}, "spec": spec})
+    for side in (both.a, both.b):
+        side.vgpu.bind(side.function(3), "vfio-pci")
+    yield
+    for side in (both.a, both.b):
+        side.vgpu.bind(side.function(3), "nvidia")
+    both.cluster.delete("devicemodel", "functions")
+
+
+def test_a_function_of_vfio_pci_is_claimed_and_let_go(both: Pair, handed_through: None) -> None:
+    free = both.b.function(3)
+    name = both.submit(both.a.function(3))
+    (device,) = both.ready(name)["devices"]
+    assert (device["type"], device["instance"]) == ("vfio-pci", free)
+    with held(both.b.guest, free):
+        assert both.b.vgpu.link(free, "driver") == "vfio-pci"
+    both.end(name, "Failed")
+    assert both.b.vgpu.link(free, "driver") == "vfio-pci"
+
+
+@pytest.fixture
+def two_kinds(both: Pair) -> Iterator[Side]:
+    """On b one function is a vGPU of 24 GB, and vfio-pci has another."""
+    b = both.b
+    b.vgpu.configure(b.function(1), 1949)
+    b.vgpu.bind(b.function(4), "vfio-pci")
+    yield b
+    b.vgpu.configure(b.function(1), 0)
+    b.vgpu.bind(b.function(4), "nvidia")
+
+
+def test_discover_prints_what_the_kernel_has_of_functions(two_kinds: Side) -> None:
+    guest, vgpu, first, fourth = two_kinds.guest, two_kinds.vgpu, two_kinds.function(1), two_kinds.function(4)
+    command = f"{sys.executable} -m mdev_node_agent discover -o json --facts-dir {guest.share}/facts.d"
+    seen = json.loads(guest.run(command, timeout=START_SECONDS).stdout)
+
+    (card,) = (parent for parent in seen["parents"] if parent["name"] == card_address(two_kinds.card))
+    offers = {offer["type"]: offer["available"] for offer in card["offers"]}
+    assert offers == {f"{ADA}-24Q": 2, "vfio-pci": 1}  # a fourth function is another driver's
+    instances = {i["id"]: (i["type"], i["vfioGroup"], i["vfioDevice"]) for i in seen["instances"]}
+    assert instances == {
+        first: (f"{ADA}-24Q", vgpu.link(first, "iommu_group"), vgpu.vfio_device(first)),
+        fourth: ("vfio-pci", vgpu.link(fourth, "iommu_group"), vgpu.vfio_device(fourth)),
+    }
+    profiles = {profile["name"]: profile["spec"] for profile in seen["profiles"]}
+    gpu = profiles[card["offers"][0]["profile"]]
+    assert (gpu["driver"], gpu["facts"]) == (
+        {"name": "nvidia", "version": "550.90.05"},
+        [{"name": "ecc", "value": "on"}],
+    )
+    assert (gpu["hardware"]["vendor"], gpu["hardware"]["device"]) == ("0x1b36", "0x0010")

@@ -73,7 +73,7 @@ def test_a_function_is_a_vfio_device_in_a_group_of_its_own(vgpu: Vgpu) -> None:
     groups = [vgpu.link(address, "iommu_group") for address in (card_address(1), ONE, TWO, THREE, FOUR)]
     assert len(set(groups)) == 5
     assert vgpu.link(ONE, "driver") == "nvidia"
-    assert vgpu.guest.run(f"ls /sys/bus/pci/devices/{ONE}/vfio-dev").stdout.startswith("vfio")
+    assert vgpu.vfio_device(ONE).startswith("vfio")
 
 
 # What a write changes
@@ -219,7 +219,7 @@ def test_vfio_pci_takes_a_function_with_its_own_group_and_without_types(handed_t
     group = vgpu.link(FOUR, "iommu_group")
     assert vgpu.link(FOUR, "driver") == "vfio-pci"
     assert vgpu.link(FOUR, "physfn") == card_address(1)
-    assert vgpu.guest.run(f"ls /sys/bus/pci/devices/{FOUR}/vfio-dev").stdout.startswith("vfio")
+    assert vgpu.vfio_device(FOUR).startswith("vfio")
     assert not vgpu.has(FOUR, "nvidia")
     assert vgpu.guest.run(f"ls /sys/kernel/iommu_groups/{group}/devices").stdout.split() == [FOUR]
     with held(vgpu.guest, FOUR):

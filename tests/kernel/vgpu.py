@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ MODULES = ["vfio-pci-core", "vfio-pci"]
 PCI = "/sys/bus/pci"
 ADA = "NVIDIA RTX6000-Ada"
 HEADER = "ID    : vGPU Name\n"
+_WRITE = re.compile(r"nvidia (\S+): write (-?\d+): (-?\d+)$", re.MULTILINE)
 
 
 def card_address(card: int) -> str:
@@ -60,8 +62,7 @@ class Vgpu:
 
     def writes(self) -> list[str]:
         """Every write of a type since loading, as ``address number result``."""
-        marked = [line.split("nvidia ", 1)[1] for line in self.guest.dmesg().splitlines() if ": write " in line]
-        return [line.replace(": write", "").replace(":  ", " ").replace(": ", " ") for line in marked]
+        return [" ".join(found) for found in _WRITE.findall(self.guest.dmesg())]
 
     def bind(self, address: str, driver: str) -> None:
         """Take a function from its driver and give it to another, for good or until SR-IOV is switched."""
@@ -74,6 +75,10 @@ class Vgpu:
         """The last part of what a link of the device leads to."""
         target = self.guest.run(f"readlink {PCI}/devices/{address}/{name}").stdout.strip()
         return target.rsplit("/", 1)[1]
+
+    def vfio_device(self, address: str) -> str:
+        """Name below ``vfio-dev``."""
+        return self.guest.run(f"ls {PCI}/devices/{address}/vfio-dev").stdout.strip()
 
     def has(self, address: str, name: str) -> bool:
         """Whether the device has this file or directory."""

@@ -99,5 +99,6 @@ static struct pci_driver vgpu_driver = {
 module_pci_driver(vgpu_driver);
 
 MODULE_LICENSE("GPL");
+MODULE_VERSION("550.90.05");
 MODULE_AUTHOR("mdev-operator");
 MODULE_DESCRIPTION("Sample driver whose SR-IOV functions are configured as NVIDIA's vGPUs");
