@@ -35,7 +35,7 @@ def idle(instance: str, node: str = "n", parent: str = "p") -> Opening:
 
 def candidate(opening: Opening, writes: int = 0) -> Candidate:
     answer = replace(RIGHT, writes=tuple(Write(parameter=f"w{n}", value="1") for n in range(writes)))
-    criteria: Criteria = (0, writes, opening.instance is None, (0, 1), 0, -opening.free)
+    criteria: Criteria = (0, 0, writes, opening.instance is None, (0, 1), 0, -opening.free)
     return Candidate(opening=opening, answer=answer, why="", criteria=criteria)
 
 
@@ -204,7 +204,7 @@ def goes(chosen: Sequence[Candidate]) -> bool:
 
 
 def total(chosen: Sequence[Candidate]) -> tuple[int, ...]:
-    flat = [(*c.criteria[:3], *c.criteria[3], *c.criteria[4:]) for c in chosen]
+    flat = [(*c.criteria[:4], *c.criteria[4], *c.criteria[5:]) for c in chosen]
     return tuple(map(sum, zip(*flat, strict=True)))
 
 

@@ -1,8 +1,8 @@
 """Several devices that move together: all to one node, each to a place of its own, all or none (design section 4.5).
 
 A node's best assignment is the one with the least lexicographic sum of the single-device criteria
-(:data:`mdev_api.engine.openings.Criteria`): first the fewest places whose profile refused a value lately, then the
-fewest writes together, then the fewest devices that would have to be made, and so on down to the room of the parents.
+(:data:`mdev_api.engine.openings.Criteria`): first the fewest changes to running sources, then the fewest places whose
+profile refused a value lately, then the fewest writes together, and so on down to the room of the parents.
 Nodes are ranked by the same sums, equals by the names of the places.
 
 What one device takes, no other can have: an idle instance, one of the free devices of a resource, and of a parent's
@@ -18,14 +18,15 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mdev_api.engine.adjustment import claim_adjusting
 from mdev_api.engine.capacity import Shares, shares_of
 from mdev_api.engine.openings import Candidate, Criteria, Opening, Plan, Rejection
-from mdev_api.engine.plan import after, claim, place
+from mdev_api.engine.plan import after, place
 
 MOST_STEPS = 5000
 """Places that the search of one node tries at most."""
 
-_NOTHING: Criteria = (0, 0, 0, (0, 0), 0, 0)
+_NOTHING: Criteria = (0, 0, 0, 0, (0, 0), 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,12 +260,12 @@ def _key(opening: Opening) -> tuple[str, ...]:
 
 def _sum(a: Criteria, b: Criteria) -> Criteria:
     """One by one; so an order by the first that differs is kept when the same is added to both."""
-    flexibility = (a[3][0] + b[3][0], a[3][1] + b[3][1])
-    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], flexibility, a[4] + b[4], a[5] + b[5])
+    flexibility = (a[4][0] + b[4][0], a[4][1] + b[4][1])
+    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], flexibility, a[5] + b[5], a[6] + b[6])
 
 
 def _assignment(node: str, chosen: _Chosen, names: Sequence[str]) -> Assignment:
-    claims = (f"{n}: {claim(c.opening, c.answer)}" for n, c in zip(names, chosen.candidates, strict=True))
+    claims = (f"{n}: {claim_adjusting(c)}" for n, c in zip(names, chosen.candidates, strict=True))
     return Assignment(
         node=node,
         candidates=chosen.candidates,

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mdev_api.engine.capacity import Pool
-from mdev_api.engine.metadata import Answer, Metadata, Reason
+from mdev_api.engine.metadata import Answer, Metadata, Reason, Write
 
-Criteria = tuple[int, int, int, tuple[int, int], int, int]
-"""What a candidate is ranked by, most weighty first, less is better (:mod:`mdev_api.engine.plan`): suspect, writes,
-new, flexibility, another type, less room. Of several devices it holds the sums.
+Criteria = tuple[int, int, int, int, tuple[int, int], int, int]
+"""What a candidate is ranked by, most weighty first, less is better (:mod:`mdev_api.engine.plan`): changes to the
+source, suspect, writes, new, flexibility, another type, less room. Of several devices it holds the sums.
 """
 
 
@@ -48,12 +48,16 @@ class Opening:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """An opening that can take the source, with what must be written and one sentence why it stands where it does."""
+    """An opening that can take the source, with what must be written and one sentence why it stands where it does.
+
+    ``adjust``: what must be written to the running source first; the answer is for the source as it is then.
+    """
 
     opening: Opening
     answer: Answer
     why: str
     criteria: Criteria
+    adjust: tuple[Write, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,7 @@ from mdev_api.engine.verdict import compare, writes_to
 from mdev_api.values import number
 
 _BECAUSE = (
+    "the source would have to be changed more first",
     "its profile refused a value lately",
     "it needs more writes",
     "it would have to be made",
@@ -115,6 +116,7 @@ def _answer_for(answer: Answer, opening: Opening) -> Answer:
 
 def _criteria(opening: Opening, answer: Answer, reading: _Reading, source_type: str | None) -> Criteria:
     return (
+        0,
         opening.suspect,
         len(answer.writes),
         _is_new(opening),

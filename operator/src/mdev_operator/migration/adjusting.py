@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from mdev_api.engine.adjustment import adjusted
 from mdev_api.engine.metadata import Write
-from mdev_api.kinds.device_migration import Adjustment
+from mdev_api.kinds.device_migration import Adjustment, MappedDevice
 from mdev_api.kinds.node_reservations import DesiredValue, Intent, State
 from mdev_operator.cluster import Cluster, Held
 from mdev_operator.migration import entries
 from mdev_operator.migration.decision import Situation
+from mdev_operator.migration.device_map import at_source
 from mdev_operator.migration.source import SourceDevice
 
 Pins = Mapping[int, Held]
@@ -53,10 +55,7 @@ def as_before(sources: Sequence[SourceDevice], pins: Pins) -> tuple[SourceDevice
 
 def with_values(source: SourceDevice, values: Mapping[str, str]) -> SourceDevice:
     """The device with other values of some parameters; its digest stays that of what was read."""
-    if not values:
-        return source
-    parameters = tuple(replace(p, value=values.get(p.name, p.value)) for p in source.source.parameters)
-    return replace(source, source=replace(source.source, parameters=parameters))
+    return replace(source, source=adjusted(source.source, values)) if values else source
 
 
 def entry_values(cluster: Cluster, source: SourceDevice, writes: Iterable[Write]) -> tuple[DesiredValue, ...]:
@@ -67,10 +66,12 @@ def entry_values(cluster: Cluster, source: SourceDevice, writes: Iterable[Write]
     return entries.desired_values(cluster.profiles[source.profile or ""].profile, wanted)
 
 
-def shown(source: SourceDevice, values: Mapping[str, str]) -> tuple[Adjustment, ...]:
-    """The adjustment as the status tells it. ``source``: as it was before."""
-    return tuple(
+def mapped(source: SourceDevice, writes: Iterable[Write]) -> MappedDevice:
+    """The device as the status tells it, with its adjustment and the class that it then has. ``source``: as it was."""
+    values = {write.parameter: write.value for write in writes}
+    changes = tuple(
         Adjustment(name=p.name, from_value=p.value, to=values[p.name])
         for p in source.source.parameters
-        if p.name in values and p.value is not None and p.value != values[p.name]
+        if p.name in values and p.value is not None
     )
+    return at_source(with_values(source, values), changes)

@@ -109,11 +109,14 @@ def _next_attempt(s: Situation, sources: Sources) -> Decision:
     status = planned.status
     if not planned.best:
         message = no_destination(status.rejected, sources)
-        return Decision(status=s.with_condition(status, "Ready", False, "NoDestination", message))
+        # What was changed for an earlier destination is not left so without any.
+        tells = pinning.give_back(s)
+        return Decision(status=s.with_condition(status, "Ready", False, "NoDestination", message), tell=tells)
     if len(status.attempts) >= MOST_ATTEMPTS:
         message = f"{MOST_ATTEMPTS} destinations were tried and failed; see status.attempts"
         return Decision(status=s.with_condition(status, "Ready", False, "NoDestination", message))
-    values = [adjusting.entry_values(s.cluster, *pair) for pair in zip(before, planned.adjust, strict=True)]
+    pairs = zip(before, planned.best, strict=True)
+    values = [adjusting.entry_values(s.cluster, source, best.adjust) for source, best in pairs]
     held_up = pinning.not_yet(s, before, values)
     if held_up is not None:
         reason, message, tells = held_up

@@ -60,11 +60,9 @@ def not_yet(
     if node is None:
         return None
     pins = pins_of(s)
-    other = [pin for index, pin in pins.items() if pin.entry.values != wanted[index]]
-    if other:
-        intents = {pin.entry.id: Intent.UNDO for pin in pins.values()}
-        message = f"node {node} is to take back what an earlier attempt changed on the source"
-        return "Preparing", message, (Tell(node=node, intents=intents),)
+    if any(pin.entry.values != wanted[index] for index, pin in pins.items()):
+        message = f"node {node} is to end the reservations of the source, which hold it to other values than are needed"
+        return "Preparing", message, _ended(pins)
     if _old_stands(s, node, [i for i in range(len(sources)) if i not in pins]):
         return "Preparing", f"waiting for node {node} to end the reservation of an earlier attempt", ()
     held = len(s.cluster.held_on(node))
@@ -72,6 +70,20 @@ def not_yet(
         message = f"node {node} has {held} of at most {MOST_RESERVATIONS} reservations: cannot pin"
         return "SourceBusy", message, ()
     return None
+
+
+def give_back(s: Situation) -> tuple[Tell, ...]:
+    """Have the agent put back what it changed on the source, if it changed anything."""
+    pins = pins_of(s)
+    return _ended(pins) if any(pin.entry.values for pin in pins.values()) else ()
+
+
+def _ended(pins: Pins) -> tuple[Tell, ...]:
+    nodes = {pin.node for pin in pins.values()}
+    return tuple(
+        Tell(node=node, intents={p.entry.id: Intent.UNDO for p in pins.values() if p.node == node})
+        for node in sorted(nodes)
+    )
 
 
 def reserve(

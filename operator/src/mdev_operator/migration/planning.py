@@ -14,22 +14,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mdev_api.engine.adjustment import rank_adjusting
 from mdev_api.engine.assignment import assign
-from mdev_api.engine.metadata import Source, Write
-from mdev_api.engine.openings import Candidate, Plan
+from mdev_api.engine.metadata import Source
+from mdev_api.engine.openings import Candidate, Opening, Plan
 from mdev_api.engine.plan import rank
 from mdev_api.kinds.device_migration import (
     Binding,
     CandidateSummary,
     DeviceMigrationStatus,
     RejectionSummary,
+    SourceAdjustment,
 )
 from mdev_operator.cluster import Cluster
 from mdev_operator.kubevirt.manager import swept
 from mdev_operator.kubevirt.pod_fit import PodConstraints
-from mdev_operator.migration import ranking
+from mdev_operator.migration import adjusting, ranking
 from mdev_operator.migration.decision import Situation
-from mdev_operator.migration.device_map import at_source
 from mdev_operator.migration.source import SourceDevice
 from mdev_operator.migration.status import condition_of
 from mdev_operator.openings import Constraints, Found, Place, find, shown
@@ -43,13 +44,11 @@ CONFLICT = "ConflictingManager"
 class Planned:
     """The best destination and the status that tells of it and of all others.
 
-    ``best``: one candidate for each device; none: there is no destination. ``adjust``: for each of them what is to be
-    written to its running source first.
+    ``best``: one candidate for each device; none: there is no destination.
     """
 
     best: tuple[Candidate, ...]
     status: DeviceMigrationStatus
-    adjust: tuple[tuple[Write, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +65,12 @@ class _Ranked:
 def plan(s: Situation, sources: Sequence[SourceDevice]) -> Planned:
     """Everything that could take all the sources now."""
     found = find(s.cluster, constraints_of(s, sources))
-    ranked = _one(s.cluster, sources[0], found) if len(sources) == 1 else _together(s.cluster, sources, found)
-    devices = tuple(at_source(source) for source in sources)
+    ranked = _ranked(s.cluster, sources, found, adjust=False)
+    if not ranked.best and s.migration.spec.source_adjustment is SourceAdjustment.IF_NEEDED:
+        with_changes = _ranked(s.cluster, sources, found, adjust=True)
+        ranked = with_changes if with_changes.best else ranked
+    adjust = tuple(c.adjust for c in ranked.best) or tuple(() for _ in sources)
+    devices = tuple(adjusting.mapped(source, writes) for source, writes in zip(sources, adjust, strict=True))
     seen = {"candidates": ranked.candidates, "rejected": ranked.rejected, "devices": devices}
     status = s.migration.status.model_copy(update=seen)
     status = _with_conflict(s, status, ranked.refused)
@@ -76,8 +79,7 @@ def plan(s: Situation, sources: Sequence[SourceDevice]) -> Planned:
         return Planned(best=(), status=s.with_condition(status, "Planned", False, "NoDestination", message))
     bound = how_bound(s)
     message = f"best: {ranked.why}; {bound}" if bound else f"best: {ranked.why}"
-    status = s.with_condition(status, "Planned", True, "Planned", message)
-    return Planned(best=ranked.best, status=status, adjust=tuple(() for _ in ranked.best))
+    return Planned(best=ranked.best, status=s.with_condition(status, "Planned", True, "Planned", message))
 
 
 def no_destination(rejected: tuple[RejectionSummary, ...], sources: Sequence[SourceDevice]) -> str:
@@ -116,8 +118,14 @@ def how_bound(s: Situation) -> str:
     )
 
 
-def _one(cluster: Cluster, source: SourceDevice, found: Found) -> _Ranked:
-    ranked, refused = _sifted(cluster, source, found)
+def _ranked(cluster: Cluster, sources: Sequence[SourceDevice], found: Found, *, adjust: bool) -> _Ranked:
+    if len(sources) == 1:
+        return _one(cluster, sources[0], found, adjust=adjust)
+    return _together(cluster, sources, found, adjust=adjust)
+
+
+def _one(cluster: Cluster, source: SourceDevice, found: Found, *, adjust: bool) -> _Ranked:
+    ranked, refused = _sifted(cluster, source, found, adjust=adjust)
     best = ranked.candidates[:1]
     why = "".join(f"{c.opening.type} on node {c.opening.node}, {c.why}" for c in best)
     return _Ranked(
@@ -129,16 +137,17 @@ def _one(cluster: Cluster, source: SourceDevice, found: Found) -> _Ranked:
     )
 
 
-def _together(cluster: Cluster, sources: Sequence[SourceDevice], found: Found) -> _Ranked:
+def _together(cluster: Cluster, sources: Sequence[SourceDevice], found: Found, *, adjust: bool) -> _Ranked:
     names = [source.name for source in sources]
-    known: list[tuple[Source, str | None, Plan]] = []
+    known: list[tuple[tuple[Source, str | None, str | None], Plan]] = []
     plans: list[Plan] = []
     refused: list[NodeRejection] = []
     for source in sources:
-        same = next((p for other, kind, p in known if (other, kind) == (source.source, source.type)), None)
+        alike = (source.source, source.type, source.profile)
+        same = next((plan for other, plan in known if other == alike), None)
         if same is None:
-            same, sifted_out = _sifted(cluster, source, found)
-            known.append((source.source, source.type, same))
+            same, sifted_out = _sifted(cluster, source, found, adjust=adjust)
+            known.append((alike, same))
             refused += sifted_out
         plans.append(same)
     together = assign(plans, names)
@@ -152,14 +161,24 @@ def _together(cluster: Cluster, sources: Sequence[SourceDevice], found: Found) -
     )
 
 
-def _sifted(cluster: Cluster, source: SourceDevice, found: Found) -> tuple[Plan, tuple[NodeRejection, ...]]:
+def _sifted(
+    cluster: Cluster, source: SourceDevice, found: Found, *, adjust: bool
+) -> tuple[Plan, tuple[NodeRejection, ...]]:
     """The ranking of one device without those that do not do for another reason, and these reasons."""
-    ranked = rank(source.source, found.openings, source.type)
+    ranked = _rank(cluster, source, found.openings, adjust=adjust)
     refused = {id(c.opening): why for c in ranked.candidates if (why := _unusable(cluster, source, c)) is not None}
     if refused:
         left = [opening for opening in found.openings if id(opening) not in refused]
-        ranked = rank(source.source, left, source.type)
+        ranked = _rank(cluster, source, left, adjust=adjust)
     return ranked, tuple(refused.values())
+
+
+def _rank(cluster: Cluster, source: SourceDevice, openings: Sequence[Opening], *, adjust: bool) -> Plan:
+    """``adjust``: destinations count too that need a change of the running device; an explicit one is none."""
+    view = cluster.profiles.get(source.profile) if source.profile is not None else None
+    if not adjust or view is None or view.metadata is None:
+        return rank(source.source, openings, source.type)
+    return rank_adjusting(source.source, view.metadata, openings, source.type)
 
 
 def _unusable(cluster: Cluster, source: SourceDevice, candidate: Candidate) -> NodeRejection | None:
