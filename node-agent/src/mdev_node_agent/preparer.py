@@ -18,7 +18,7 @@ from dataclasses import replace
 import structlog
 
 from mdev_api.kinds.common import dump
-from mdev_api.kinds.node_reservations import Entry, EntryAnswer, State, Waiting
+from mdev_api.kinds.node_reservations import Entry, EntryAnswer, Role, State, Waiting
 from mdev_node_agent.answers import Answers
 from mdev_node_agent.blocking import in_thread, start
 from mdev_node_agent.claims import claimed, elsewhere, owned, taken_places, waiting_slots
@@ -242,7 +242,10 @@ class Preparer:
             readings = await in_thread(lambda: self._hands.read(step), name=f"read {key}")
             self._attempts[key] = replace(attempt, readings=readings)
             return True
-        changed = replace(attempt, fresh=isinstance(step, Write | Restore | Bind) and attempt.fresh, readings=None)
+        # A write changes nothing that a look sees, but on a source: its own reading is the answer, and is published.
+        entry = self._entries.get(key)
+        same = isinstance(step, Write | Restore | Bind) and (entry is None or entry.role is not Role.SOURCE)
+        changed = replace(attempt, fresh=same and attempt.fresh, readings=None)
         if isinstance(step, Restore):
             changed = replace(changed, restored=changed.restored | {step.written.name})
         try:

@@ -9,7 +9,7 @@ kept, told, and tried again at each rescan.
 
 from __future__ import annotations
 
-from mdev_api.kinds.node_reservations import EntryAnswer, Failure, FailureReason, Intent, State, Waiting
+from mdev_api.kinds.node_reservations import EntryAnswer, Failure, FailureReason, Intent, Role, State, Waiting
 from mdev_api.kinds.node_reservations import Step as StepName
 from mdev_node_agent.in_use import InUse
 from mdev_node_agent.record import Making, Record
@@ -96,7 +96,12 @@ def _stopped(situation: Situation, record: Record | None, instance: str) -> Sett
 
 
 def _wait_for_use(situation: Situation, record: Record | None, instance: str) -> Step | None:
-    """None: the intent's condition on use holds, and that was seen just now."""
+    """None: the intent's condition on use holds, and that was seen just now.
+
+    A source is put back while its VM runs: what was changed there is runtime-writable, and nothing is removed.
+    """
+    if situation.entry.role is Role.SOURCE and situation.entry.intent is not Intent.REMOVE_IF_UNUSED:
+        return None if situation.attempt.fresh else Look()
     state = situation.sight.use(instance).state
     if state is InUse.YES:
         return Settle(answer=_unfinished(situation, record, waiting=Waiting.IN_USE))
