@@ -211,6 +211,7 @@ def _handler(ctx: Context, adapter: Adapter, lost: asyncio.Event) -> Callable[[s
                 await kubevirt.reconcile(ctx, adapter, namespace, vmim)
             case "collect":
                 await collect(ctx, name)
+                await tell_of_orphans(ctx, name)
             case "owners":
                 await check_owners(ctx, name)
                 await tell_of_orphans(ctx, name)

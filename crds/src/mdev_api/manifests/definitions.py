@@ -74,6 +74,7 @@ DEFINITIONS = (
             Column(name="Model", path=".status.model", description="The device model, as the operator reads it."),
             _condition("Resolved", "Whether model and parameters are known."),
             Column(name="From", path=".status.from", wide=True, description="Who says which model it is."),
+            _condition("Suspect", "Whether a device refused an allowed value lately.", wide=True),
             _AGE,
         ),
     ),
@@ -97,6 +98,17 @@ DEFINITIONS = (
             Column(name="Intents", path=".spec.reservations[*].intent", description="What the agent is to do."),
             Column(name="States", path=".status.reservations[*].state", description="The agent's answers."),
             Column(
+                name="Tainted",
+                path='.status.reservations[?(@.state=="Tainted")].id',
+                description="A reservation whose undo failed: its device is kept until an undo succeeds.",
+            ),
+            Column(
+                name="Waiting",
+                path=".status.reservations[*].waiting",
+                wide=True,
+                description="Why an undo or a removal does not go on.",
+            ),
+            Column(
                 name="Fence", path=".spec.fence", type="integer", wide=True, description="The fence of the last writer."
             ),
             _AGE,
@@ -112,7 +124,9 @@ DEFINITIONS = (
             _condition("Planned", "Whether a destination is known."),
             _condition("Ready", "Whether the destination is prepared."),
             Column(name="Node", path=".status.node", description="The destination."),
+            _condition("Overdue", "Whether something is held that ought not to be."),
             _condition("Finished", "How it ended.", reason=True),
+            _condition("Overdue", "Why it is held.", reason=True, wide=True),
             _condition("Ready", "Why it is ready, or not.", reason=True, wide=True),
             _AGE,
         ),
