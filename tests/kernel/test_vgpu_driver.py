@@ -7,7 +7,7 @@ SR-IOV takes the kernel a second. The last tests are about stock vfio-pci on the
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -24,9 +24,12 @@ from tests.kernel.vgpu import (
     function_address,
     loaded,
 )
+from tests.memkernel.kernel import MemoryKernel
+from tests.memkernel.vgpu import Vgpu as InMemory
 
 ONE, TWO, THREE, FOUR = (function_address(number) for number in (1, 2, 3, 4))
 OTHER = function_address(1, card=2)
+FILES = ("current_vgpu_type", "creatable_vgpu_types")
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +267,45 @@ def test_the_proposed_driver_takes_no_write_while_the_function_is_open(rfc: Vgpu
 def test_the_proposed_driver_clears_what_is_clear(rfc: Vgpu) -> None:
     rfc.configure(ONE, 0)
     assert rfc.current(ONE) == "0\n"
+
+
+# The driver in memory, on which simulated nodes run
+
+
+WRITES = [
+    *[(1, "946"), (1, "946"), (2, "945"), (2, "7"), (2, "946"), (3, "x"), (3, "0x3b2"), (3, "-"), (3, "0"), (1, "0")],
+    *[(1, "0"), (2, "0"), (1, "949"), (2, "949"), (3, "949"), (2, "0"), (2, "1961"), (1, "0"), (2, "1961")],
+    *[(3, "1961"), (4, "99999999999999999999"), (2, "0"), (3, "0"), (4, "950"), (1, "941"), (4, "0")],
+]
+"""Function and text, one after the other; at the end nothing is configured."""
+
+
+def answers(read: Callable[[str], str], write: Callable[[str, str], None], card: Sequence[str]) -> list[list[str]]:
+    """What each of WRITES answers, and what every function of the card shows after it."""
+    told = []
+    for number, text in WRITES:
+        try:
+            write(f"bus/pci/devices/{card[number - 1]}/nvidia/current_vgpu_type", f"{text}\n")
+        except OSError as error:
+            answer = errno.errorcode[error.errno or 0]
+        else:
+            answer = "OK"
+        shown = [read(f"bus/pci/devices/{address}/nvidia/{file}").rstrip("\n") for address in card for file in FILES]
+        told.append([f"{number} <- {text!r}", answer, *shown])
+    return told
+
+
+@pytest.mark.parametrize("switched", [[], ["mixed"], ["rfc"], ["mixed", "rfc"]], ids="-".join)
+def test_the_driver_in_memory_answers_alike(vgpu: Vgpu, switched: list[str]) -> None:
+    driver = InMemory(mixed="mixed" in switched, rfc="rfc" in switched)
+    memory = MemoryKernel(drivers=[driver])
+    for parameter in switched:
+        vgpu.put(parameter, "Y")
+    card = [vf.home.name for vf in driver.found[0].vfs]
+    real = answers(
+        lambda path: vgpu.guest.read(f"/sys/{path}"),
+        lambda path, text: vgpu.guest.write(f"/sys/{path}", text),
+        (ONE, TWO, THREE, FOUR),
+    )
+    ours = answers(memory.read, memory.write, card)
+    assert [pair for pair in zip(real, ours, strict=True) if pair[0] != pair[1]] == []

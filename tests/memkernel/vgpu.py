@@ -118,18 +118,23 @@ class Vgpu:
     def _list(self, vf: Vf) -> str:
         types = {n + vf.card.offset: name for n, (name, _) in RTX6000_ADA.items() if self._has_room(vf.card, n)}
         lines = [f"{n:<5} : {name}\n" for n, name in types.items()] if not vf.type else []
-        return "".join(([f"{HEADER}\n"] if self.header else []) + lines)
+        header = self.header and not (self.rfc and _set(vf.card))
+        return "".join(([f"{HEADER}\n"] if header else []) + lines)
+
+    def _suits(self, card: Card, number: int) -> bool:
+        return self.mixed or not _set(card) or _set(card)[0] == number
 
     def _has_room(self, card: Card, number: int) -> bool:
-        set_ = [vf.type - card.offset for vf in card.vfs if vf.type]
-        suits = self.mixed or not set_ or set_[0] == number
-        return suits and sum(RTX6000_ADA[n][1] for n in set_) + RTX6000_ADA[number][1] <= CARD_GB
+        used = sum(RTX6000_ADA[n][1] for n in _set(card))
+        return self._suits(card, number) and used + RTX6000_ADA[number][1] <= CARD_GB
 
     def _store(self, vf: Vf, data: bytes) -> None:
         text = data.decode().removesuffix("\n")
         self.before_write(vf.home.name, text)
         if not (text.isascii() and text.isdigit()):
             raise fault(errno.EINVAL)
+        if int(text) >= 2**63:
+            raise fault(errno.ERANGE)
         self.writes.append((vf.home.name, text))
         self._configure(vf, int(text))
 
@@ -147,9 +152,18 @@ class Vgpu:
 
     def _configure_as_proposed(self, vf: Vf, number: int, known: bool) -> None:
         """The errnos of the driver that is proposed for the kernel itself."""
-        if vf.vfio.open or (number and vf.type):
+        if vf.vfio.open:
             raise fault(errno.EBUSY)
         if number and not known:
             raise fault(errno.ENODEV)
+        if number and vf.type:
+            raise fault(errno.EBUSY)
+        if number and not self._suits(vf.card, number - vf.card.offset):
+            raise fault(errno.EINVAL)
         if number and not self._has_room(vf.card, number - vf.card.offset):
             raise fault(errno.ENOSPC)
+
+
+def _set(card: Card) -> list[int]:
+    """Numbers of what is configured, less the card's offset."""
+    return [vf.type - card.offset for vf in card.vfs if vf.type]
