@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from mdev_api.hashing import profile_name
 from tests.api.rbac_attempts import (
     APPLY,
     EXPLICIT,
@@ -43,6 +44,9 @@ OPERATOR = "system:serviceaccount:mdev-operator:mdev-operator"
 MAY = [
     (OPERATOR, "patch", "nodereservations"),
     (OPERATOR, "patch", "devicemigrations"),
+    (OPERATOR, "create", "events.events.k8s.io"),
+    (OPERATOR, "delete", "nodereservations"),
+    (OPERATOR, "delete", "nodedevices"),
     (AGENT, "create", "nodedevices"),
     (AGENT, "patch", "nodereservations/status"),
 ]
@@ -57,13 +61,17 @@ MAY_NOT = [
     (AGENT, "delete", "deviceprofiles"),
     (AGENT, "delete", "nodedevices"),
     (AGENT, "list", "nodedevices"),
+    (AGENT, "delete", "nodereservations"),
+    (AGENT, "create", "events.events.k8s.io"),
     (AGENT, "get", "nodes"),
     (AGENT, "get", "secrets"),
     (AGENT, "get", "pods"),
     (OPERATOR, "patch", "nodedevices"),
     (OPERATOR, "patch", "nodedevices/status"),
     (OPERATOR, "patch", "nodereservations/status"),
-    (OPERATOR, "delete", "nodereservations"),
+    (OPERATOR, "create", "nodedevices"),
+    (OPERATOR, "patch", "events.events.k8s.io"),
+    (OPERATOR, "delete", "events.events.k8s.io"),
     (OPERATOR, "delete", "devicemigrations"),
     (OPERATOR, "update", "nodes"),
     (OPERATOR, "delete", "nodes"),
@@ -165,7 +173,7 @@ def _account(user: str) -> str:
 
 def _may(plane: ControlPlane, user: str, verb: str, resource: str) -> bool:
     name, _, sub = resource.partition("/")
-    group = "" if name in ("nodes", "secrets", "pods") else ".mdev-operator.io"
+    group = "" if name in ("nodes", "secrets", "pods") or "." in name else ".mdev-operator.io"
     asked = ["auth", "can-i", verb, f"{name}{group}", "--quiet", f"--as={user}", "--all-namespaces"]
     return plane.kubectl(*asked, *([f"--subresource={sub}"] if sub else []), check=False).returncode == 0
 
@@ -206,7 +214,8 @@ def test_each_identity_may_do_its_own_work_and_nothing_else(plane: ControlPlane)
 def test_a_migration_is_prepared_and_handed_over_and_nothing_is_refused_to_operator_or_agent(
     plane: ControlPlane, directory: Path, agents_log: Path
 ) -> None:
-    operator = OperatorProcess(kubeconfig_of(plane, directory, "operator"), directory / "operator.log")
+    options = ("--node-gone-after=2", "--keep-profiles=2")
+    operator = OperatorProcess(kubeconfig_of(plane, directory, "operator"), directory / "operator.log", *options)
     kernels = {"node-a": MemoryKernel(drivers=[Gfx(), Mtty()]), "node-b": MemoryKernel(drivers=[Gfx()])}
     agents = [
         SimulatedNode(
@@ -220,6 +229,7 @@ def test_a_migration_is_prepared_and_handed_over_and_nothing_is_refused_to_opera
             for agent in agents:
                 agent.start()
             device = _main_job(plane)
+            _clearing_away(plane)
         except (KubectlError, TimeoutError) as error:
             pytest.fail(f"{error}; the operator said:\n{operator.log()[-4000:]}", pytrace=False)
         finally:
@@ -262,6 +272,25 @@ def _main_job(plane: ControlPlane) -> str:
     _wait(plane, f"deviceprofile/{MISNAMED}", "delete")
     plane.kubectl("delete", "devicemigration", "place", "--timeout=30s")
     return device
+
+
+def _clearing_away(plane: ControlPlane) -> None:
+    """What happens by the clock alone: a migration expires and that is told, and what nothing needs any more goes."""
+    source = {"explicit": [{"name": "gpu", "model": "com.gfx/GPU", "values": [_memory(8192)]}]}
+    expiring = migration("idle", source, mode="Prepare", nodeName="node-b", preparedTTLSeconds=1)
+    unused = {**PROFILE_SPEC, "type": {"id": "unused"}}
+    objects = [
+        expiring,
+        named("NodeDevices", "node-z"),
+        named("NodeReservations", "node-z", spec={"fence": 0}),
+        named("DeviceProfile", profile_name(unused), spec=unused),
+    ]
+    plane.kubectl("create", "--filename=-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    _wait(plane, "devicemigration/idle", "condition=Finished")
+    events = ("get", "events.events.k8s.io", "--namespace=default", "--output=jsonpath={.items[*].reason}")
+    wait_until(lambda: "Expired" in plane.kubectl(*events).stdout, timeout=30, what="an Event that it has expired")
+    for gone in ("nodedevices/node-z", "nodereservations/node-z", f"deviceprofile/{profile_name(unused)}"):
+        _wait(plane, gone, "delete")
 
 
 def _reservations(plane: ControlPlane) -> list[Object]:

@@ -42,6 +42,8 @@ async def check_node(ctx: Context, node: str) -> None:
     if node in ctx.inventory.cluster().nodes or not _has_objects(ctx, node) or await _is_there(ctx, node):
         absences.forget(node)
         return
+    if node not in absences.since:
+        log.warning("a Node is missing: what it has is held for now", node=node, for_seconds=absences.after)
     left = absences.missed(node)
     if left > 0:
         ctx.queue.add_after(key_for(node), min(left, absences.interval))
