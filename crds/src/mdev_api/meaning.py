@@ -7,8 +7,9 @@ a ``fault`` or ``unreadable`` sentence and the verdict Unknown, never an excepti
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from mdev_api.engine.metadata import Metadata, Parameter, Source, SourceParameter
+from mdev_api.engine.metadata import Metadata, Parameter, Source, SourceParameter, WriteStrategy
 from mdev_api.kinds.device_migration import ExplicitDevice, ExplicitValue
 from mdev_api.kinds.device_profile import DeviceProfile, DeviceProfileStatus
 from mdev_api.kinds.node_devices import NodeInstance
@@ -58,7 +59,11 @@ def metadata_of(profile: DeviceProfile) -> Metadata:
     if status is None or whole is not None:
         model = status.model if status else None
         return Metadata(model=model, fault=whole, parameters_known=False)
-    return Metadata(model=status.model, parameters=tuple(engine_parameter(p) for p in status.parameters))
+    return Metadata(
+        model=status.model,
+        parameters=tuple(replace(engine_parameter(p), has_file=p.attribute is not None) for p in status.parameters),
+        write_strategy=status.write_strategy or WriteStrategy.DIRECT,
+    )
 
 
 def source_of(instance: NodeInstance, profile: DeviceProfile) -> Source:

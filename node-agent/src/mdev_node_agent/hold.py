@@ -7,20 +7,19 @@ write. For role Source the answer also carries the digest of the reading, kept c
 
 from __future__ import annotations
 
-from mdev_api.engine.metadata import ValueType
+from mdev_api.engine.metadata import ValueType, WriteStrategy
 from mdev_api.hashing import reading_digest
-from mdev_api.kinds.device_model import WriteStrategy
 from mdev_api.kinds.node_reservations import DesiredValue, Entry, Failure, FailureReason, Role, State
 from mdev_api.kinds.node_reservations import Step as StepName
 from mdev_api.values import ValueFault, from_text
-from mdev_node_agent import hierarchy
 from mdev_node_agent.in_use import InUse
 from mdev_node_agent.inventory import instance_view, profile_of
 from mdev_node_agent.kubelet.foreign import taken_by
 from mdev_node_agent.making import another_in_its_place, make
 from mdev_node_agent.observation import Instance, Offer
+from mdev_node_agent.published import VALUES
 from mdev_node_agent.record import Making, Record
-from mdev_node_agent.standing import backend_of, planned_instance, standing
+from mdev_node_agent.standing import backend_of, fits, planned_instance, standing
 from mdev_node_agent.steps import Look, Read, Settle, Situation, Step, Write, answer_of, fail, failure
 
 
@@ -147,11 +146,16 @@ def _invalid(situation: Situation, record: Record | None) -> Failure | None:
         return failed
     create = entry.device.create
     if create is not None:
-        offer = situation.sight.observation.offer(create.parent, create.type)
-        if offer is None:
+        offers = situation.sight.observation.offers(create.parent, create.type)
+        if not offers:
             what = f"this node shows no type {create.type!r} on a parent {create.parent!r}"
             return failure(FailureReason.INVALID, what)
-        return other_profile(offer, create.profile, create.type) or unknown_attribute(situation, offer)
+        offer = next((o for o in offers if profile_of(o).name == create.profile), offers[0])
+        return (
+            other_profile(offer, create.profile, create.type)
+            or unknown_attribute(situation, offer)
+            or _made_otherwise(situation, create.profile)
+        )
     return _existing_invalid(situation, record)
 
 
@@ -165,13 +169,27 @@ def impossible(entry: Entry) -> Failure | None:
     return None
 
 
+def _made_otherwise(situation: Situation, expected: str) -> Failure | None:
+    """Why the device that was made is not of the model that the entry asks for: of several, the driver picks one."""
+    observation = situation.sight.observation
+    instance = planned_instance(situation)
+    seen = None if instance is None else observation.instance(instance)
+    if seen is None or not fits(situation, seen.id):
+        return None
+    offer = observation.offer_of(seen)
+    if offer is not None:
+        return other_profile(offer, expected, seen.id)
+    what = f"device {seen.id} of type {seen.type} does not say which of the type's models it is"
+    return failure(FailureReason.PROFILE_CHANGED, what)
+
+
 def _existing_invalid(situation: Situation, record: Record | None) -> Failure | None:
     device = situation.entry.device
     assert device.instance is not None
     instance = situation.sight.observation.instance(device.instance)
     if instance is None:
         return failure(FailureReason.INVALID, f"this node shows no device {device.instance!r}")
-    offer = situation.sight.observation.offer(instance.parent, instance.type)
+    offer = situation.sight.observation.offer_of(instance)
     if offer is None or device.profile is None:
         what = f"device {instance.id} has no type {instance.type!r} on {instance.parent!r} that this node shows"
         return failure(FailureReason.PROFILE_CHANGED, what)
@@ -198,7 +216,7 @@ def unknown_attribute(situation: Situation, offer: Offer, instance: Instance | N
     """Only the files that discovery lists for this very device may be named."""
     published = offer.profile.get("published")
     if published is not None:
-        known = {f"{hierarchy.GROUP}/{parameter['name']}" for parameter in published.get("parameters", ())}
+        known = {f"{VALUES}/{parameter['name']}" for parameter in published.get("parameters", ())}
     else:
         instance = instance or situation.sight.observation.instance(planned_instance(situation) or "")
         if instance is None:

@@ -42,12 +42,12 @@ def class_of(source: Source) -> str | None:
 
 
 def compatibility_class(source: Source) -> CompatibilityClass | None:
-    """The source's class; None for one whose verdict is Unknown whatever the destination.
+    """The source's class; None for one that no destination can take as it is told.
 
-    That is a source without a model (NoModel), one that could not be understood (SchemaError), and one with a parameter
-    that could not be read (Unreadable).
+    That is a source without a model (NoModel), one that could not be understood (SchemaError), one of an unknown
+    version (UnknownVersion), and one with a parameter that could not be read (Unreadable).
     """
-    if source.model is None or source.fault is not None:
+    if source.model is None or source.fault is not None or source.unknown_version is not None:
         return None
     parameters = []
     for parameter in source.parameters:

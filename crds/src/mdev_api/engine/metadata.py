@@ -20,6 +20,13 @@ class ValueType(StrEnum):
     STR = "str"
 
 
+class WriteStrategy(StrEnum):
+    """``Direct``: each value at most once, equal ones not at all. ``OffFirst``: every off value, then the list."""
+
+    DIRECT = "Direct"
+    OFF_FIRST = "OffFirst"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Allowed:
     """The values that a parameter may take: single canonical texts, and for int inclusive ranges (min, max)."""
@@ -33,6 +40,7 @@ class Parameter:
     """One parameter as an offer defines it. ``allowed`` None: any value of the type; ``off`` None: cannot be disabled.
 
     ``type`` and ``init`` are None only where ``fault`` says what is wrong (design: SchemaError of that parameter).
+    ``has_file`` False: no file of the instance holds it, so nobody can write it, and init is all it may be.
     """
 
     name: str
@@ -41,6 +49,7 @@ class Parameter:
     off: str | None = None
     allowed: Allowed | None = None
     runtime_writable: bool | None = None
+    has_file: bool = True
     fault: str | None = None
 
 
@@ -50,12 +59,14 @@ class Metadata:
 
     ``model`` None without a fault: nobody names one (NoModel); with a fault: it could not be understood (SchemaError).
     ``parameters_known`` False: the fault hides the definitions, so that one is absent here says nothing.
+    ``write_strategy``: how values get to an instance (:func:`mdev_api.engine.writing.writes_to`).
     """
 
     model: str | None
     parameters: tuple[Parameter, ...] = ()
     fault: str | None = None
     parameters_known: bool = True
+    write_strategy: WriteStrategy = WriteStrategy.DIRECT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,11 +86,14 @@ class Source:
     """The device that is to move: its model (None: nobody named one) and its own parameters.
 
     ``model`` None with a ``fault``: a model was named and could not be understood (SchemaError, not NoModel).
+    ``unknown_version``: why the version that was named says nothing (UnknownVersion); ``parameters`` are then only
+    those that were given beside it, and that one is absent here says nothing.
     """
 
     model: str | None
     parameters: tuple[SourceParameter, ...] = ()
     fault: str | None = None
+    unknown_version: str | None = None
 
 
 class Verdict(StrEnum):
@@ -118,7 +132,7 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Write:
-    """One value to be written to the destination, canonical text."""
+    """One value to be written to a device, canonical text."""
 
     parameter: str
     value: str
@@ -129,7 +143,7 @@ class Answer:
     """What :func:`mdev_api.engine.verdict.compare` says of one source and one offer.
 
     ``parameter_list`` always comes from the source alone; ``desired`` (every destination parameter) and ``writes``
-    (those that differ from the current values, in the destination's order of definition) are empty unless Compatible.
+    (what the destination's write strategy makes of it, in order) are empty unless Compatible.
     """
 
     verdict: Verdict

@@ -23,7 +23,8 @@ from typing import Any
 
 from mdev_api.engine.metadata import Allowed, Answer, Metadata, Parameter, Source, ValueType, Verdict
 from mdev_api.engine.openings import Candidate, Criteria, Opening, Plan, Rejection
-from mdev_api.engine.verdict import compare, writes_to
+from mdev_api.engine.verdict import compare
+from mdev_api.engine.writing import writes_to
 from mdev_api.values import number
 
 _BECAUSE = (
@@ -111,7 +112,7 @@ class _Readings:
 def _answer_for(answer: Answer, opening: Opening) -> Answer:
     if _is_new(opening):
         return answer
-    return replace(answer, writes=writes_to(answer.desired, opening.values or {}))
+    return replace(answer, writes=writes_to(opening.metadata, answer.desired, opening.values or {}))
 
 
 def _criteria(opening: Opening, answer: Answer, reading: _Reading, source_type: str | None) -> Criteria:

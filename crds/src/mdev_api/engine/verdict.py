@@ -2,7 +2,8 @@
 
 Every rule of design section 4 is evaluated; none hides another except where the design says so: NoModel and
 ModelMismatch stand alone, a parameter with a SchemaError takes no part in the rules that need its definition, an
-unreadable one is judged by its type only, and TypeMismatch silences ValueNotAllowed and OffValueMismatch.
+unreadable one is judged by its type only, and TypeMismatch silences ValueNotAllowed and OffValueMismatch. Of a source
+whose version is unknown only the parameters count that were given beside it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from mdev_api.engine.metadata import (
     SourceParameter,
     ValueType,
     Verdict,
-    Write,
 )
 from mdev_api.engine.parameter_list import is_listed, parameter_list
+from mdev_api.engine.writing import writes_to
 from mdev_api.values import allows, shown
 
 _UNKNOWN = {Code.NO_MODEL, Code.UNREADABLE, Code.STALE, Code.SCHEMA_ERROR}
@@ -30,13 +31,16 @@ _CODE_ORDER = {code: position for position, code in enumerate(Code)}
 _ENTRIES_SHOWN = 6
 
 
-def compare(source: Source, metadata: Metadata, current: Mapping[str, str] | None = None) -> Answer:
+def compare(
+    source: Source, metadata: Metadata, current: Mapping[str, str] | None = None, *, stale: str | None = None
+) -> Answer:
     """Verdict with every finding, the source's parameter list, and what the destination needs.
 
     ``current``: the destination's values as read, canonical text; a parameter missing there was not read and is
-    written. None: a fresh instance, so init values. Neither verdict nor reasons depend on ``current``.
+    written. None: a fresh instance, so init values. Neither verdict nor reasons depend on ``current``. ``stale``: why
+    what is known of either side may be out of date (Stale), one sentence; None: it is not.
     """
-    reasons = _one_per_code_and_parameter(_findings(source, metadata))
+    reasons = _one_per_code_and_parameter(_findings(source, metadata, stale))
     verdict = verdict_of(reasons)
     listed = parameter_list(source)
     desired = _desired(metadata, listed) if verdict is Verdict.COMPATIBLE else {}
@@ -45,7 +49,7 @@ def compare(source: Source, metadata: Metadata, current: Mapping[str, str] | Non
         reasons=reasons,
         parameter_list=listed,
         desired=desired,
-        writes=writes_to(desired, current if current is not None else initial_values(metadata)),
+        writes=writes_to(metadata, desired, current if current is not None else initial_values(metadata)),
     )
 
 
@@ -62,17 +66,12 @@ def initial_values(metadata: Metadata) -> dict[str, str]:
     return {p.name: p.init for p in metadata.parameters if p.init is not None}
 
 
-def writes_to(desired: Mapping[str, str], current: Mapping[str, str]) -> tuple[Write, ...]:
-    """What turns ``current`` into ``desired``: each parameter at most once, none that is equal already."""
-    return tuple(Write(parameter=name, value=text) for name, text in desired.items() if current.get(name) != text)
-
-
 def _desired(metadata: Metadata, listed: Mapping[str, str]) -> dict[str, str]:
     wanted = ((p.name, listed.get(p.name, p.off)) for p in metadata.parameters)
     return {name: text for name, text in wanted if text is not None}
 
 
-def _findings(source: Source, metadata: Metadata) -> list[Reason]:
+def _findings(source: Source, metadata: Metadata, stale: str | None) -> list[Reason]:
     nameless = _nameless(source, metadata)
     if nameless:
         return [_reason(Code.NO_MODEL, None, f"no device model is named by the {' and by the '.join(nameless)}")]
@@ -80,7 +79,10 @@ def _findings(source: Source, metadata: Metadata) -> list[Reason]:
         message = f"the source is a {shown(source.model)}, the destination a {shown(metadata.model)}"
         return [_reason(Code.MODEL_MISMATCH, None, message)]
     same_model = source.model is not None and metadata.model is not None
+    unknown = source.unknown_version
     return [
+        *([_reason(Code.STALE, None, stale)] if stale is not None else ()),
+        *([_reason(Code.UNKNOWN_VERSION, None, unknown)] if unknown is not None else ()),
         *(_schema_error(None, f"{side}: {fault}") for side, fault in _whole_faults(source, metadata)),
         *_own_findings(source),
         *(_pair_findings(source, metadata) if same_model else ()),
@@ -119,7 +121,7 @@ def _pair_findings(source: Source, metadata: Metadata) -> list[Reason]:
         if (mine is not None and mine.fault is not None) or (other is not None and other.fault is not None):
             continue
         if mine is None:
-            reasons += _off_findings(other) if other is not None else []
+            reasons += _off_findings(other) if other is not None and source.unknown_version is None else []
         elif other is None:
             reasons += _missing_findings(mine) if metadata.parameters_known else []
         else:

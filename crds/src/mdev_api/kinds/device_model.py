@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from mdev_api.engine.metadata import ValueType
+from mdev_api.engine.metadata import ValueType, WriteStrategy
 from mdev_api.kinds.common import (
     ATOMIC,
     ApiModel,
@@ -26,13 +25,6 @@ from mdev_api.kinds.values import NamedValue
 Expression = Annotated[str, Field(min_length=1, max_length=2048)]
 """A CEL expression over ``profile``: the spec of a DeviceProfile with attributes and facts as maps."""
 Handle = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
-
-
-class WriteStrategy(StrEnum):
-    """``Direct``: each value at most once, equal ones not at all. ``OffFirst``: every off value, then the list."""
-
-    DIRECT = "Direct"
-    OFF_FIRST = "OffFirst"
 
 
 class ParameterDefinition(ApiModel):

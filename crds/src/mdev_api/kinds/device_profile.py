@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from mdev_api.engine.metadata import WriteStrategy
 from mdev_api.kinds.common import ApiModel, ApiObject, Conditions, Message, ModelName, RawText, list_map, rules
-from mdev_api.kinds.device_model import WriteStrategy
 from mdev_api.kinds.values import NamedText, Parameter, ReadParameter
 
 Short = Annotated[str, Field(max_length=255)]

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from mdev_api.engine.metadata import ValueType
+from mdev_api.engine.metadata import ValueType, WriteStrategy
 from mdev_api.kinds.common import (
     KEEP_DEFAULT,
     ApiModel,
@@ -27,7 +27,6 @@ from mdev_api.kinds.common import (
     list_map,
     rules,
 )
-from mdev_api.kinds.device_model import WriteStrategy
 from mdev_api.kinds.node_devices import BootId
 from mdev_api.kinds.values import TypedValue
 

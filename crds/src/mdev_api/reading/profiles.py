@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mdev_api.engine.metadata import ValueType
-from mdev_api.kinds.device_model import AppliesTo, WriteStrategy
+from mdev_api.engine.metadata import ValueType, WriteStrategy
+from mdev_api.kinds.device_model import AppliesTo
 from mdev_api.kinds.device_profile import DeviceProfileSpec, Published
 from mdev_api.kinds.values import ReadParameter
 from mdev_api.meaning import NO_MODEL, engine_parameter
