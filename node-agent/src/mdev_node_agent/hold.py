@@ -1,8 +1,9 @@
 """Intent Hold: prepare the device, then keep it.
 
 Everything that the entry names is checked against what this node shows before anything is touched. Then: make the
-instance, read its parameters, write those that differ (each once, in the entry's order), read all back after each
-write. For role Source the answer also carries the digest of the reading, kept current while the entry stands.
+instance, and have it read as the entry wants it (:mod:`mdev_node_agent.configuring`). For role Source, whose values are
+an adjustment of the running device, the answer also carries the digest of the reading, kept current while the entry
+stands.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from mdev_api.hashing import reading_digest
 from mdev_api.kinds.node_reservations import DesiredValue, Entry, Failure, FailureReason, Role, State
 from mdev_api.kinds.node_reservations import Step as StepName
 from mdev_api.values import ValueFault, from_text
+from mdev_node_agent.configuring import next_change
 from mdev_node_agent.in_use import InUse
 from mdev_node_agent.inventory import instance_view, profile_of
 from mdev_node_agent.kubelet.foreign import taken_by
@@ -19,8 +21,8 @@ from mdev_node_agent.making import another_in_its_place, make
 from mdev_node_agent.observation import Instance, Offer
 from mdev_node_agent.published import VALUES
 from mdev_node_agent.record import Making, Record
-from mdev_node_agent.standing import backend_of, fits, planned_instance, standing
-from mdev_node_agent.steps import Look, Read, Settle, Situation, Step, Write, answer_of, fail, failure
+from mdev_node_agent.standing import fits, planned_instance, standing
+from mdev_node_agent.steps import Look, Settle, Situation, Step, answer_of, fail, failure
 
 
 def hold(situation: Situation) -> Step:
@@ -56,41 +58,7 @@ def earlier_failure(situation: Situation, record: Record | None) -> Failure | No
 
 def configure(situation: Situation, record: Record | None, instance: str) -> Step:
     """Read, write what differs, read back, until the instance reads as the entry wants it: Prepared."""
-    entry, readings = situation.entry, situation.attempt.readings
-    seen = situation.sight.observation.instance(instance)
-    if seen is None:
-        what = f"device {instance} is not there any more"
-        return fail(situation, record, failure(FailureReason.CONFLICT, what, step=StepName.READ_BACK))
-    backend = backend_of(situation, instance)
-    if readings is None and entry.values:
-        files = tuple((v.name, str(v.type), v.attribute) for v in entry.values)
-        return Read(instance=instance, backend=backend, files=files)
-    for value in entry.values:
-        reading = (readings or {})[value.name]
-        if reading.value is None:
-            failed = failure(
-                FailureReason.REFUSED,
-                f"{value.attribute} of {instance} cannot be read: {reading.message}",
-                step=StepName.READ_BACK,
-                parameter=value.name,
-                errno=reading.errno,
-            )
-            return fail(situation, record, failed)
-        if reading.value == value.value:
-            continue
-        earlier = None if record is None else record.write_of(value.name)
-        if earlier is not None and earlier.done:
-            what = f"{value.attribute} of {instance} was set to {value.value!r} and reads {reading.value!r}"
-            failed = failure(FailureReason.READBACK_MISMATCH, what, step=StepName.READ_BACK, parameter=value.name)
-            return fail(situation, record, failed)
-        foreign = _not_ours_to_write(situation, record, value)
-        if foreign is not None:
-            return fail(situation, record, foreign)
-        # The value before our first try: a crash may have left ours behind in between.
-        before = reading.value if earlier is None else earlier.before
-        begun = record or Record(instance=instance, backend=backend)
-        return Write(record=begun, parent=seen.parent, value=value, before=before)
-    return _prepared(situation, record, instance)
+    return next_change(situation, record, instance) or _prepared(situation, record, instance)
 
 
 def _prepared(situation: Situation, record: Record | None, instance: str) -> Settle:
@@ -161,11 +129,13 @@ def _invalid(situation: Situation, record: Record | None) -> Failure | None:
 
 def impossible(entry: Entry) -> Failure | None:
     """What no node could carry out."""
-    if entry.write_strategy is not WriteStrategy.DIRECT:
-        return failure(FailureReason.INVALID, f"writeStrategy {entry.write_strategy} is not supported in this release")
+    if entry.role is Role.SOURCE and entry.write_strategy is not WriteStrategy.DIRECT:
+        what = f"writeStrategy {entry.write_strategy}: nothing is switched off on a source, whose VM runs; use Direct"
+        return failure(FailureReason.INVALID, what)
     for value in entry.values:
-        if fault := _value_fault(value):
-            return failure(FailureReason.INVALID, fault, parameter=value.name)
+        for text in (value.value, value.off_value):
+            if text is not None and (fault := _value_fault(value, text)):
+                return failure(FailureReason.INVALID, fault, parameter=value.name)
     return None
 
 
@@ -194,11 +164,26 @@ def _existing_invalid(situation: Situation, record: Record | None) -> Failure | 
         what = f"device {instance.id} has no type {instance.type!r} on {instance.parent!r} that this node shows"
         return failure(FailureReason.PROFILE_CHANGED, what)
     failed = other_profile(offer, device.profile, instance.id) or unknown_attribute(situation, offer, instance)
-    if failed is not None or situation.entry.role is Role.SOURCE or record is not None:
+    if failed is not None:
         return failed
+    if situation.entry.role is Role.SOURCE:
+        return _not_at_run_time(situation.entry, offer)
+    if record is not None:
+        return None
     if situation.sight.use(instance.id).state is InUse.YES:
         what = f"device {instance.id} is in use: it cannot be prepared for somebody else"
         return failure(FailureReason.CONFLICT, what)
+    return None
+
+
+def _not_at_run_time(entry: Entry, offer: Offer) -> Failure | None:
+    """A driver that says itself that a value may not be changed while a VM runs is believed; else its errno counts."""
+    published = (offer.profile.get("published") or {}).get("parameters", ())
+    fixed = {parameter["name"] for parameter in published if parameter.get("runtimeWritable") is False}
+    for value in entry.values:
+        if value.name in fixed:
+            what = f"the driver says that {value.name} cannot be changed while a VM uses the device"
+            return failure(FailureReason.INVALID, what, step=StepName.WRITE, parameter=value.name)
     return None
 
 
@@ -229,21 +214,9 @@ def unknown_attribute(situation: Situation, offer: Offer, instance: Instance | N
     return None
 
 
-def _value_fault(value: DesiredValue) -> str | None:
+def _value_fault(value: DesiredValue, text: str) -> str | None:
     try:
-        canonical = from_text(ValueType(value.type), value.value)
+        canonical = from_text(ValueType(value.type), text)
     except ValueFault as fault:
         return f"the value of {value.name}: {fault}"
-    return None if canonical == value.value else f"the value of {value.name} is not canonical: {canonical!r} is"
-
-
-def _not_ours_to_write(situation: Situation, record: Record | None, value: DesiredValue) -> Failure | None:
-    """A device that somebody else made is never written, but for an agreed adjustment of a source and a slot.
-
-    The kubelet has given a slot's device to the pod that the entry is for: nobody else's VM can be in it.
-    """
-    made = record is not None and record.making is Making.DONE
-    if made or situation.listed or situation.entry.role is Role.SOURCE or situation.entry.device.slot is not None:
-        return None
-    what = f"{value.attribute} would have to be {value.value!r}, and this agent has not made the device: not written"
-    return failure(FailureReason.INVALID, what, step=StepName.WRITE, parameter=value.name)
+    return None if canonical == text else f"the value of {value.name} is not canonical: {canonical!r} is"

@@ -247,7 +247,7 @@ class Preparer:
         same = isinstance(step, Write | Restore | Bind) and (entry is None or entry.role is not Role.SOURCE)
         changed = replace(attempt, fresh=same and attempt.fresh, readings=None)
         if isinstance(step, Restore):
-            changed = replace(changed, restored=changed.restored | {step.written.name})
+            changed = replace(changed, restored=changed.restored | {step.written.key})
         try:
             await self._call(key, step)
         except FileExistsError:

@@ -28,10 +28,18 @@ class Written:
     after: str
     done: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from every other write of its record: no value is written twice to one parameter."""
+        return self.name, self.after
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """What was begun. ``failure`` is that of api.md, as JSON: the first one, which an undo never replaces."""
+    """What was begun. ``failure`` is that of api.md, as JSON: the first one, which an undo never replaces.
+
+    ``writes`` in their order; with the write strategy OffFirst a parameter may be there twice.
+    """
 
     instance: str
     backend: str
@@ -39,9 +47,9 @@ class Record:
     writes: tuple[Written, ...] = ()
     failure: Mapping[str, Any] | None = None
 
-    def write_of(self, name: str) -> Written | None:
-        """What was written to this parameter."""
-        return next((written for written in self.writes if written.name == name), None)
+    def write_of(self, name: str, after: str) -> Written | None:
+        """The write of this value to this parameter."""
+        return next((written for written in self.writes if written.key == (name, after)), None)
 
 
 def fold(record: Record | None, line: Mapping[str, Any]) -> Record | None:
@@ -56,15 +64,20 @@ def fold(record: Record | None, line: Mapping[str, Any]) -> Record | None:
     if event == "making":
         return replace(record, making=Making(line["state"]))
     if event == "write":
-        kept = tuple(w for w in record.writes if w.name != line["name"])
-        fields = {key: line[key] for key in ("name", "type", "attribute", "before", "after")}
-        return replace(record, writes=(*kept, Written(**fields)))
+        written = Written(**{key: line[key] for key in ("name", "type", "attribute", "before", "after")})
+        kept = tuple(w for w in record.writes if w.key != written.key)
+        return replace(record, writes=(*kept, written))
     if event == "wrote":
-        done = tuple(replace(w, done=True) if w.name == line["name"] else w for w in record.writes)
-        return replace(record, writes=done)
+        return replace(record, writes=_last_done(record.writes, line["name"]))
     if event == "failed":
         return replace(record, failure=record.failure or line["failure"])
     raise KeyError(f"unknown event {event!r}")
+
+
+def _last_done(writes: tuple[Written, ...], name: str) -> tuple[Written, ...]:
+    """Of the writes to one parameter the last is answered: none is begun before that is so."""
+    last = max((position for position, w in enumerate(writes) if w.name == name), default=-1)
+    return tuple(replace(w, done=True) if position == last else w for position, w in enumerate(writes))
 
 
 def lines_of(record: Record) -> list[dict[str, Any]]:

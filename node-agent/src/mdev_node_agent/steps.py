@@ -42,8 +42,8 @@ class Attempt:
 
     ``fresh``: the sight began in this attempt, after our last change. ``readings``: None until read, and after each
     write. ``collided``: the kernel said EEXIST. ``lost``: places where it said so, so that none is tried twice.
-    ``failure``: what stopped the preparation or the undo. ``restored``: written back, each once. ``retry``: a failed
-    undo is to be tried again (at each rescan).
+    ``failure``: what stopped the preparation or the undo. ``restored``: the writes (their keys) that were taken back,
+    each once. ``retry``: a failed undo is to be tried again (at each rescan).
     """
 
     fresh: bool = False
@@ -51,7 +51,7 @@ class Attempt:
     collided: bool = False
     lost: frozenset[str] = frozenset()
     failure: Failure | None = None
-    restored: frozenset[str] = frozenset()
+    restored: frozenset[tuple[str, str]] = frozenset()
     retry: bool = False
 
 

@@ -9,10 +9,12 @@ kept, told, and tried again at each rescan.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from mdev_api.kinds.node_reservations import EntryAnswer, Failure, FailureReason, Intent, Role, State, Waiting
 from mdev_api.kinds.node_reservations import Step as StepName
 from mdev_node_agent.in_use import InUse
-from mdev_node_agent.record import Making, Record
+from mdev_node_agent.record import Making, Record, Written
 from mdev_node_agent.standing import backend_of, is_place, standing
 from mdev_node_agent.steps import Look, Read, Remove, Restore, Settle, Situation, Step, answer_of, failure
 
@@ -111,33 +113,43 @@ def _wait_for_use(situation: Situation, record: Record | None, instance: str) ->
 
 
 def _restore(situation: Situation, record: Record) -> Step:
-    """Write old values back, last first. A value that reads as it was needs no write."""
+    """Go back through the writes, last first. A value that reads as it was before a write needs no write."""
     attempt = situation.attempt
     if attempt.readings is None:
-        files = tuple((w.name, w.type, w.attribute) for w in record.writes)
+        files = tuple(dict.fromkeys((w.name, w.type, w.attribute) for w in record.writes))
         return Read(instance=record.instance, backend=record.backend, files=files)
-    wrong: Failure | None = None
-    for written in reversed(record.writes):
-        reading = attempt.readings[written.name]
-        if reading.value == written.before:
-            continue
-        if written.name not in attempt.restored:
+    # Of several writes to one parameter the first knows what was there.
+    first = {w.name: w for w in reversed(record.writes)}
+    wrong = [w for w in first.values() if attempt.readings[w.name].value != w.before]
+    if not wrong:
+        return _settle(situation, record, State.UNDONE)
+    for written in _to_take_back(record.writes, attempt.restored):
+        if attempt.readings[written.name].value != written.before:
             seen = situation.sight.observation.instance(record.instance)
             parent = "" if seen is None else seen.parent
             return Restore(instance=record.instance, backend=record.backend, parent=parent, written=written)
-        wrong = wrong or failure(
-            FailureReason.READBACK_MISMATCH,
-            f"{written.attribute} of {record.instance} should be {written.before!r} again and reads "
-            f"{reading.value!r} {reading.message}".rstrip(),
-            step=StepName.UNDO,
-            parameter=written.name,
-            errno=reading.errno,
-        )
-    if wrong is None and record.making is not Making.NONE:
-        return Remove(instance=record.instance, backend=record.backend)
-    if wrong is None:
-        return _settle(situation, record, State.UNDONE)
-    return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=wrong))
+    written, reading = wrong[0], attempt.readings[wrong[0].name]
+    failed = failure(
+        FailureReason.READBACK_MISMATCH,
+        f"{written.attribute} of {record.instance} should be {written.before!r} again and reads "
+        f"{reading.value!r} {reading.message}".rstrip(),
+        step=StepName.UNDO,
+        parameter=written.name,
+        errno=reading.errno,
+    )
+    return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=failed))
+
+
+def _to_take_back(writes: Sequence[Written], restored: Collection[tuple[str, str]]) -> list[Written]:
+    """Last first; once an earlier write to a parameter was taken back, the later ones to it are history."""
+    left: list[Written] = []
+    over: set[str] = set()
+    for written in writes:
+        if written.key in restored:
+            over.add(written.name)
+        elif written.name not in over:
+            left.append(written)
+    return left[::-1]
 
 
 def _unfinished(

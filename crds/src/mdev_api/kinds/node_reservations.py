@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 
 from mdev_api.engine.metadata import ValueType, WriteStrategy
 from mdev_api.kinds.common import (
+    ATOMIC,
     KEEP_DEFAULT,
     ApiModel,
     ApiObject,
@@ -158,10 +159,15 @@ class Owner(ApiModel):
 
 
 class DesiredValue(TypedValue):
-    """The value that a parameter is to have, and the file of the instance that holds it."""
+    """The value that a parameter is to have, and the file of the instance that holds it.
+
+    ``offValue``: what is written before all values where the write strategy is OffFirst.
+    """
 
     attribute: Attribute
     """The file of the instance that holds the value, relative to the instance."""
+    off_value: Value | None = None
+    """The value that switches the parameter off, written before all others with the write strategy OffFirst."""
 
 
 _SAME_BUT_INTENT = " && ".join(
@@ -187,6 +193,14 @@ class Entry(ApiModel):
             ("self.intent != 'RemoveIfUnused' || self.role == 'Source'", "intent RemoveIfUnused is for role Source"),
             ("self.role != 'Source' || has(self.device.instance)", "role Source holds a device.instance"),
             ("self.role == 'Destination' || !has(self.device.slot)", "device.slot is for role Destination"),
+            (
+                "self.role != 'Source' || self.writeStrategy == 'Direct'",
+                "writeStrategy is Direct for role Source: nothing is switched off on a device whose VM runs",
+            ),
+            (
+                "self.writeStrategy == 'OffFirst' || !has(self.values) || self.values.all(v, !has(v.offValue))",
+                "offValue goes with writeStrategy OffFirst",
+            ),
         )
     )
 
@@ -205,7 +219,7 @@ class Entry(ApiModel):
     device: Device
     """Which device."""
     values: Annotated[tuple[DesiredValue, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
-    """The value that every parameter with a file is to have."""
+    """The value that every parameter with a file is to have; of a source, those that are to be changed."""
     write_strategy: WriteStrategy = WriteStrategy.DIRECT
     """How values are written."""
 
@@ -283,8 +297,8 @@ class EntryAnswer(ApiModel):
     """Whether the agent created it for this entry."""
     values: Annotated[tuple[TypedValue, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
     """The values as read back."""
-    writes: Annotated[tuple[ValueWrite, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
-    """What was written, in order; an undo goes through it backwards."""
+    writes: Annotated[tuple[ValueWrite, ...], Field(max_length=128, json_schema_extra=ATOMIC)] = ()
+    """What was written, in order (OffFirst may write a parameter twice); an undo goes through it backwards."""
     digest: Annotated[str, Field(max_length=80)] | None = None
     """Digest of the source device's reading, kept current while the entry stands."""
     failure: Failure | None = None

@@ -13,6 +13,7 @@ from dataclasses import replace
 from mdev_api.engine.metadata import Verdict
 from mdev_api.engine.openings import Candidate
 from mdev_api.engine.verdict import compare
+from mdev_api.engine.writing import off_values
 from mdev_api.kinds.device_migration import DeviceMigration, DeviceMigrationStatus, Mode
 from mdev_api.kinds.node_reservations import Intent, State
 from mdev_operator.cluster import Held, instance_of
@@ -205,6 +206,6 @@ def _no_longer_right(s: Situation, source: SourceDevice, current: Held) -> str |
     if answer.verdict is not Verdict.COMPATIBLE:
         found = "; ".join(reason.message for reason in answer.reasons)
         return f"the device does not fit any more: {found}"
-    if entries.desired_values(profile.profile, answer.desired) != current.entry.values:
+    if entries.desired_values(profile.profile, answer.desired, off_values(profile.metadata)) != current.entry.values:
         return "the source's values, or the destination's parameters, are not what they were when it was reserved"
     return None

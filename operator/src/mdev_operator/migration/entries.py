@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-from mdev_api.engine.metadata import WriteStrategy
 from mdev_api.engine.openings import Candidate
+from mdev_api.engine.writing import off_values
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_reservations import Create, DesiredValue, Device, Entry, Intent, Owner, Role, SlotRequest
@@ -34,8 +35,8 @@ def destination(
         owner=owner_of(migration),
         boot_id=boot_id,
         device=device,
-        values=desired_values(profile, candidate.answer.desired),
-        write_strategy=(profile.status.write_strategy if profile.status else None) or WriteStrategy.DIRECT,
+        values=desired_values(profile, candidate.answer.desired, off_values(opening.metadata)),
+        write_strategy=opening.metadata.write_strategy,
     )
 
 
@@ -70,11 +71,13 @@ def owner_of(migration: DeviceMigration) -> Owner:
     return Owner(kind="DeviceMigration", namespace=meta.namespace, name=meta.name, uid=meta.uid)
 
 
-def desired_values(profile: DeviceProfile, desired: Mapping[str, str]) -> tuple[DesiredValue, ...]:
-    """What each parameter that has a file is to be, in the order of definition."""
+def desired_values(
+    profile: DeviceProfile, desired: Mapping[str, str], off: Mapping[str, str] = MappingProxyType({})
+) -> tuple[DesiredValue, ...]:
+    """What each parameter that has a file is to be, in the order of definition. ``off``: what is written before."""
     parameters = profile.status.parameters if profile.status else ()
     return tuple(
-        DesiredValue(name=p.name, type=p.type, value=desired[p.name], attribute=p.attribute)
+        DesiredValue(name=p.name, type=p.type, value=desired[p.name], attribute=p.attribute, off_value=off.get(p.name))
         for p in parameters
         if p.attribute is not None and p.type is not None and p.name in desired
     )
