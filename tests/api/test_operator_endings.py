@@ -16,7 +16,7 @@ from mdev_api.kube.requests import apply_status, create, delete, get, list_page
 from mdev_api.kube.resources import DEVICE_PROFILES, EVENTS, NODE_DEVICES, NODE_RESERVATIONS, NODES
 from tests.controlplane.control_plane import ControlPlane
 from tests.memkernel.gfx import Gfx
-from tests.simulated.cluster import Object, SimulatedCluster, condition, gpu, instance, message_of
+from tests.simulated.cluster import Object, SimulatedCluster, condition, gpu, instance, message_of, rejections
 from tests.simulated.operator_process import OperatorProcess
 from tests.waiting import eventually
 
@@ -223,3 +223,24 @@ async def test_a_profile_that_nothing_refers_to_goes_and_one_that_is_offered_sta
     await cluster.gone(unused, DEVICE_PROFILES, None)
 
     assert await there(cluster, DEVICE_PROFILES, offered)
+
+
+async def test_a_reference_to_a_profile_that_is_gone_is_a_reason_until_the_agent_looks_after_it(
+    cluster: SimulatedCluster,
+) -> None:
+    await cluster.add_node("a", Gfx(types=["8GB"]))
+    await cluster.migrate("plan", gpu(8192), mode="Plan")
+    await cluster.shows("plan", "Planned", "True")
+    devices = await cluster.client.send(get(NODE_DEVICES, cluster.full("a")))
+    profile = devices["status"]["parents"][0]["offers"][0]["profile"]
+    await cluster.client.send(delete(DEVICE_PROFILES, profile))
+    nowhere = await cluster.shows("plan", "Planned", "False", "NoDestination")
+    assert profile in rejections(nowhere)["ProfileMissing"][0]["message"]
+
+    # An agent whose reservations vanish asks the API server for everything that it wrote once more.
+    body = {"metadata": {"name": cluster.full("a")}, "spec": {"fence": 0}}
+    await cluster.client.send(create(NODE_RESERVATIONS, body))
+    await cluster.client.send(delete(NODE_RESERVATIONS, cluster.full("a")))
+
+    await cluster.shows("plan", "Planned", "True")
+    assert await there(cluster, DEVICE_PROFILES, profile)

@@ -181,7 +181,11 @@ class _Agent:
     async def run(self, port: Port) -> None:
         settings = self._settings
         reservations = Reflector(
-            self._client, NODE_RESERVATIONS, self._reserved, field_selector=f"metadata.name={settings.node}"
+            self._client,
+            NODE_RESERVATIONS,
+            self._reserved,
+            field_selector=f"metadata.name={settings.node}",
+            on_relist=self._publisher.check_again,
         )
         scanner = Scanner(
             eye=self._eye,

@@ -212,6 +212,19 @@ async def test_what_a_relist_finds_unchanged_is_not_told_again(serve: Serve) -> 
         await seen.told(("a", 1, None), ("b", 2, None))
 
 
+async def test_a_relist_is_told_after_its_differences_and_the_first_list_is_none(serve: Serve) -> None:
+    lists = [page(node("a", 1)), page(node("a", 1), node("b", 2), version=20)]
+    known_then: list[int] = []
+
+    def relisted() -> None:
+        known_then.append(len(seen.changes))
+
+    async with running(await serve(Script(lists, [refuse(410), events()])), on_relist=relisted) as seen:
+        await seen.until(lambda: known_then, "the relist to be told")
+        await seen.told(("a", 1, None), ("b", 2, None))
+    assert known_then == [2]
+
+
 async def test_a_broken_watch_goes_on_from_the_last_bookmark_without_a_list(serve: Serve) -> None:
     bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "55"}})
     script = Script([page(node("a", 1))], [events(bookmark, then="end"), events(event("ADDED", node("b", 60)))])

@@ -53,7 +53,8 @@ class Reflector:
     None for a new object, ``new`` for a deleted one. It must be quick, must not block, and must not raise: an exception
     in it is a bug and ends ``run`` with that exception, because a view that has lost a change can no longer be trusted.
     ``transform`` may shrink each object before it is kept; it must keep ``metadata``'s name, namespace and
-    resourceVersion, and an exception in it ends ``run`` as well.
+    resourceVersion, and an exception in it ends ``run`` as well. ``on_relist`` is called after each LIST but the first,
+    when its differences were told: the server may have lost more than what is watched here.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Reflector:
         page_size: int = 500,
         inactivity: float = DEFAULT_INACTIVITY,
         backoff: Backoff | None = None,
+        on_relist: Callable[[], None] | None = None,
     ) -> None:
         self.resource = resource
         self.synced = asyncio.Event()
@@ -83,6 +85,7 @@ class Reflector:
         self._transform = transform
         self._page_size = page_size
         self._inactivity = inactivity
+        self._on_relist = on_relist
         self._backoff = backoff or Backoff(initial=0.2, maximum=30.0)
         self._objects: dict[str, Object] = {}
         self._version: str | None = None
@@ -128,6 +131,8 @@ class Reflector:
         for key, obj in listed.items():
             self._take(key, obj)
         self._version = listing.resource_version
+        if self._on_relist is not None and self.synced.is_set():
+            self._on_relist()
         self.synced.set()
 
     async def _watch(self) -> None:
