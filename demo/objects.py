@@ -36,9 +36,9 @@ class Cluster:
         """Apply a manifest of the project."""
         self._plane.kubectl("apply", f"--filename={path}")
 
-    def delete(self, kind: str, name: str) -> None:
-        """Delete an object and wait until it is gone."""
-        self._plane.kubectl("delete", kind, name)
+    def delete(self, kind: str, *which: str) -> None:
+        """Delete an object, or what kubectl's options say, and wait until it is gone."""
+        self._plane.kubectl("delete", kind, *which)
 
     def get(self, kind: str, name: str = "") -> Object:
         """One object, or with no name the list of all."""

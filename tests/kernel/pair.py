@@ -122,6 +122,10 @@ class Pair:
         self.cluster.condition(name, "Finished")
         self.nothing_reserved()
 
+    def let_go(self) -> None:
+        """Delete all migrations, without waiting for what they hold."""
+        self.cluster.delete("devicemigration", "--all", "--wait=false")
+
     def nothing_reserved(self) -> None:
         """Wait until no reservation is left on either node."""
         names = {self.a.name, self.b.name}

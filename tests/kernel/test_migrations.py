@@ -16,7 +16,7 @@ import pytest
 from tests.controlplane.control_plane import ControlPlane
 from tests.kernel.conftest import BootGuest
 from tests.kernel.gfx import held
-from tests.kernel.pair import Pair, Side, pair
+from tests.kernel.pair import Object, Pair, Side, pair
 from tests.kernel.vgpu import ADA, card_address
 
 MODELS = Path(__file__).resolve().parents[2] / "deploy" / "models"
@@ -26,11 +26,18 @@ START_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def both(
+def nodes(
     boot_guest: BootGuest, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
     with pair(boot_guest, control_plane, tmp_path_factory.mktemp("operator") / "operator.log") as made:
         yield made
+
+
+@pytest.fixture
+def both(nodes: Pair) -> Iterator[Pair]:
+    """Both nodes; what a test that failed has left reserved is let go."""
+    yield nodes
+    nodes.let_go()
 
 
 @contextmanager
@@ -88,6 +95,49 @@ def test_direct_writes_nothing_that_is_already_equal(both: Pair) -> None:
         (device,) = both.ready(name)["devices"]
         assert both.b.written(device["instance"]) == [("new-feature", "0", "off"), ("num-queues", "0", "8")]
         both.end(name, "Failed")
+
+
+@pytest.fixture
+def off_first(both: Pair) -> Iterator[None]:
+    """An administrator who knows that the NIC's driver needs every parameter off before anything is set."""
+    model = {"apiVersion": "mdev-operator.io/v1alpha1", "kind": "DeviceModel", "metadata": {"name": "nic"}}
+    both.cluster.apply({**model, "spec": {"model": NIC, "writeStrategy": "OffFirst"}})
+    both.cluster.until("deviceprofiles", "", "read with the strategy", _all_nics_off_first)
+    yield
+    both.cluster.delete("devicemodel", "nic")
+
+
+def _all_nics_off_first(profiles: Object) -> bool:
+    read = [p.get("status", {}) for p in profiles["items"]]
+    nics = [status for status in read if status.get("model") == NIC]
+    return bool(nics) and all(status.get("writeStrategy") == "OffFirst" for status in nics)
+
+
+def test_off_first_writes_what_is_not_off_to_off_and_then_what_still_differs(both: Pair, off_first: None) -> None:
+    with nic(both.a, rx_limit="300") as source:
+        name = both.submit(source)
+        (device,) = both.ready(name)["devices"]
+        assert both.b.written(device["instance"]) == [
+            ("new-feature", "0", "off"),
+            ("new-feature", "0", "on"),
+            ("rx-limit", "0", "300"),
+        ]
+        both.end(name, "Failed")
+
+
+def test_a_running_source_is_adjusted_where_only_that_helps_and_put_back_when_it_failed(both: Pair) -> None:
+    with nic(both.a, rx_limit="8000") as source, held(both.a.guest, source):
+        never = both.submit(source)
+        assert both.refused(never)["ValueNotAllowed"]["parameter"] == "rx-limit"
+        both.delete(never)
+
+        name = both.submit(source, sourceAdjustment="IfNeeded")
+        (device,) = both.ready(name)["devices"]
+        assert both.a.gfx.read(source, "rx-limit") == both.b.gfx.read(device["instance"], "rx-limit") == "1000\n"
+
+        both.end(name, "Failed")
+        assert both.a.written(source) == [("rx-limit", "0", value) for value in ("8000", "1000", "8000")]
+        assert both.b.listed() == set()
 
 
 # Virtual functions: what NVIDIA's driver configures, and what vfio-pci has
