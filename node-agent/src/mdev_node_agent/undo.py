@@ -121,6 +121,8 @@ def _restore(situation: Situation, record: Record) -> Step:
     # Of several writes to one parameter the first knows what was there.
     first = {w.name: w for w in reversed(record.writes)}
     wrong = [w for w in first.values() if attempt.readings[w.name].value != w.before]
+    if not wrong and record.making is not Making.NONE:
+        return Remove(instance=record.instance, backend=record.backend)
     if not wrong:
         return _settle(situation, record, State.UNDONE)
     for written in _to_take_back(record.writes, attempt.restored):

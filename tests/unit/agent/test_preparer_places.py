@@ -443,6 +443,21 @@ async def test_a_function_that_others_have_by_now_is_forgotten_and_never_cleared
     assert (driver.configured(), claims(tmp_path, kernel)) == ({FIRST: TWO}, set())
 
 
+async def test_a_mere_claim_that_others_configured_meanwhile_is_never_cleared(tmp_path: Path) -> None:
+    kernel, driver = gpus()
+    assert not await lives_on(kernel, tmp_path, Lifeline(5), prepare)
+    assert claims(tmp_path, kernel) == {FIRST} and driver.configured() == {}
+    driver.configure(FIRST, EIGHT)
+    now = [0.0]
+    async with preparing(kernel, tmp_path) as one:
+        collector = one.collector(lambda: now[0])
+        for now[0] in (0.0, 700.0):
+            await one.eye.look()
+            await collector.collect()
+        await asyncio.gather(*collector._removing.values())
+    assert driver.configured() == {FIRST: EIGHT}
+
+
 # Plain VFIO functions
 
 
@@ -474,6 +489,18 @@ async def test_undo_restores_a_plain_function_s_values_last_first_and_ends_the_c
         ("queues", "4"),
     ]
     assert claims(tmp_path, kernel) == set()
+
+
+async def test_that_a_plain_function_is_free_again_is_seen_before_it_is_answered(tmp_path: Path) -> None:
+    kernel, _ = nics()
+    async with preparing(kernel, tmp_path) as one:
+        one.told(nic(one, queues="8"))
+        await one.settles(State.PREPARED)
+        claimed: list[set[str]] = []
+        one.eye.on_look = lambda sight: claimed.append(set(one.ledger.instances))
+        one.told(nic(one, intent="Undo", queues="8"))
+        await one.settles(State.UNDONE)
+        assert claimed[-1] == set()
 
 
 async def test_a_plain_function_in_use_is_passed_over(tmp_path: Path) -> None:
