@@ -40,8 +40,11 @@ from mdev_api.kube.times import micro_time
 
 log = structlog.get_logger(__name__)
 
-_REQUEST_SHARE = 0.8
-"""Part of the retry period that one request may take."""
+_REQUEST_SHARE = 1 / 3
+"""Part of the renew deadline that one request may take: a slow API server must not end the lead."""
+
+_BELIEVED = 60.0
+"""Seconds of a Retry-After that a candidate waits at most."""
 
 
 class LeadershipLost(Exception):  # noqa: N818  (what happened, and no fault of this program)
@@ -110,6 +113,8 @@ class Elector:
         self._observed_at = 0.0
         self._renewed_at: float | None = None
         self._term: Term | None = None
+        self._unheard: dict[str, float] = {}
+        self._asked = 0.0
         self._writing = asyncio.Lock()
         self._renewing: asyncio.Task[None] | None = None
         self._log = log.bind(lease=f"{namespace}/{name}", identity=identity)
@@ -127,12 +132,14 @@ class Elector:
         if self._term is not None or self.lost.is_set():
             raise RuntimeError("an Elector leads only once")
         while True:
+            asked = 0.0
             try:
                 if await self._campaign():
                     break
             except (ApiError, Unreachable) as error:
+                asked = min(_retry_after(error), _BELIEVED)
                 self._log.warning("cannot campaign, trying again", reason=str(error))
-            await asyncio.sleep(self._retry_period * random.uniform(0.8, 1.2))
+            await asyncio.sleep(max(self._retry_period * random.uniform(0.8, 1.2), asked))
         assert self._lease is not None
         self._term = Term(identity=self._identity, fence=_transitions(self._lease))
         self._renewing = asyncio.create_task(self._keep(), name=f"renew lease {self._namespace}/{self._name}")
@@ -153,7 +160,7 @@ class Elector:
             if self._term.fence > above:
                 return self._term
             if not await self._renew(fence=above + 1):
-                await asyncio.sleep(min(self._retry_period, max(self._time_left(), 0)))
+                await asyncio.sleep(self._pause())
         raise self._lose(f"the time was over before its fence could be raised above {above}")
 
     async def release(self) -> None:
@@ -224,7 +231,7 @@ class Elector:
             if seen is None:
                 body = {"metadata": {"name": self._name, "namespace": self._namespace}, "spec": spec}
                 request = create(LEASES, body, self._namespace)
-                self._lease = await self._client.send(request, timeout=self._retry_period * _REQUEST_SHARE)
+                self._lease = await self._client.send(request, timeout=self._allowed())
             else:
                 await self._write(spec)
         except ApiError as error:
@@ -239,7 +246,7 @@ class Elector:
         """Renew until cancelled or lost."""
         try:
             while True:
-                await asyncio.sleep(max(0.0, min(self._retry_period, self._time_left())))
+                await asyncio.sleep(self._pause())
                 if self._time_left() <= 0:
                     raise self._lose(f"not renewed within {self._renew_deadline:g} s")
                 await self._renew()
@@ -250,6 +257,12 @@ class Elector:
             if self._term is not None:
                 self.lost.set()
 
+    def _pause(self) -> float:
+        """Seconds until the next attempt: what the server asked for, but never so long that none is left to make."""
+        left = self._time_left()
+        asked = min(self._asked, left - self._allowed())
+        return max(0.0, min(max(self._retry_period, asked), left))
+
     def _lose(self, why: str) -> LeadershipLost:
         self.lost.set()
         return LeadershipLost(f"lost the Lease {self._namespace}/{self._name}: {why}")
@@ -258,8 +271,8 @@ class Elector:
         """One attempt to renew, with leaseTransitions at least ``fence``; LeadershipLost when another one leads."""
         async with self._writing:
             assert self._lease is not None and self._term is not None
-            began = self._clock()
-            spec = {**_spec(self._lease), "renewTime": micro_time(self._now())}
+            began, moment, self._asked = self._clock(), micro_time(self._now()), 0.0
+            spec = {**_spec(self._lease), "renewTime": moment}
             spec["leaseTransitions"] = max(_transitions(self._lease), fence)
             try:
                 await self._write(spec)
@@ -267,46 +280,68 @@ class Elector:
                 if error.not_found:
                     raise self._lose("somebody deleted it") from error
                 if error.conflict:
-                    return await self._reread()
-                self._log.warning("cannot renew the lease, trying again", reason=str(error))
-                return False
+                    return await self._reread() and self._term.fence >= fence
+                return self._not_heard(error, moment, began)
             except Unreachable as error:
-                self._log.warning("cannot renew the lease, trying again", reason=str(error))
-                return False
-            self._renewed_at = began
-            self._term = Term(identity=self._identity, fence=_transitions(self._lease))
+                return self._not_heard(error, moment, began)
+            self._renewed(began)
             return True
 
+    def _renewed(self, began: float) -> None:
+        """The Lease that is remembered was written by us, at this moment or later."""
+        assert self._lease is not None
+        self._renewed_at = began
+        self._term = Term(identity=self._identity, fence=_transitions(self._lease))
+        self._unheard.clear()
+
+    def _not_heard(self, error: ApiError | Unreachable, moment: str, began: float) -> bool:
+        """A renewal failed, or it arrived and its answer did not: what the Lease says later will tell."""
+        self._unheard.setdefault(moment, began)
+        self._asked = _retry_after(error)
+        self._log.warning("cannot renew the lease, trying again", reason=str(error))
+        return False
+
     async def _reread(self) -> bool:
-        """After a conflict: a label may have changed, or our own write arrived without its answer. False: try again."""
+        """After a conflict: whether our own write arrived without its answer. Else a label changed: try again."""
         try:
             seen = await self._send_get()
         except (ApiError, Unreachable) as error:
+            self._asked = _retry_after(error)
             self._log.warning("cannot read the lease, trying again", reason=str(error))
             return False
         holder = _spec(seen).get("holderIdentity")
         if holder != self._identity:
             raise self._lose(f"{holder or 'nobody'} holds it now")
         self._lease = seen
-        return False
+        began = self._unheard.get(str(_spec(seen).get("renewTime")))
+        if began is None:
+            return False
+        self._renewed(began)
+        return True
 
     async def _send_get(self) -> dict[str, Any]:
-        request = get(LEASES, self._name, self._namespace)
-        return await self._client.send(request, timeout=self._retry_period * _REQUEST_SHARE)
+        return await self._client.send(get(LEASES, self._name, self._namespace), timeout=self._allowed())
 
     async def _write(self, spec: dict[str, Any]) -> None:
         """Compare-and-swap; what is remembered of the Lease becomes what the server answered."""
         assert self._lease is not None
         request = replace(LEASES, self._name, {**self._lease, "spec": spec}, self._namespace)
-        allowed = self._retry_period * _REQUEST_SHARE
-        if self._term is not None:
-            allowed = max(0.001, min(allowed, self._time_left()))
-        self._lease = await self._client.send(request, timeout=allowed)
+        self._lease = await self._client.send(request, timeout=self._allowed())
+
+    def _allowed(self) -> float:
+        """Seconds that one request may take now."""
+        most = self._renew_deadline * _REQUEST_SHARE
+        return most if self._term is None else max(0.001, min(most, self._time_left()))
 
     def _time_left(self) -> float:
         """Seconds until the last renewal is too old to lead."""
         assert self._renewed_at is not None
         return self._renewed_at + self._renew_deadline - self._clock()
+
+
+def _retry_after(error: ApiError | Unreachable) -> float:
+    """Seconds that the server asks to wait; 0 if it asks for nothing."""
+    return (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
 
 
 def _spec(lease: dict[str, Any]) -> dict[str, Any]:

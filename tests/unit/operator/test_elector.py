@@ -269,6 +269,84 @@ async def test_a_renewal_whose_answer_was_lost_does_not_end_the_lead(server: Lea
         assert me.still_leading()
 
 
+async def test_renewals_of_which_no_answer_is_ever_heard_keep_the_lead(server: LeaseServer, client: Client) -> None:
+    unheard = []
+
+    async def take_and_fail(request: web.Request) -> web.StreamResponse | None:
+        if request.method != "PUT":
+            return None
+        answer = server.write("PUT", await request.json())
+        unheard.append(answer.status)
+        return answer if answer.status == 409 else _status(504, "Timeout")
+
+    async with elector(client, **HASTY) as me:
+        await me.acquire()
+        server.fault = take_and_fail
+        since = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > since + 2 * HASTY["renew_deadline"], "two deadlines")
+        assert unheard.count(200) >= 3
+        assert me.still_leading()
+
+
+async def test_a_slow_server_does_not_end_the_lead(server: LeaseServer, client: Client) -> None:
+    async def slow(_: web.Request) -> None:
+        await asyncio.sleep(0.25)
+
+    async with elector(client, lease_duration=2.0, renew_deadline=1.5, retry_period=0.1) as me:
+        await me.acquire()
+        server.fault, since = slow, asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > since + 2, "more than a deadline to pass")
+        assert me.still_leading()
+
+
+class Busy:
+    """Answers every write with 429, and remembers when."""
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        self.asked: list[float] = []
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse | None:
+        if request.method == "GET":
+            return None
+        self.asked.append(asyncio.get_running_loop().time())
+        answer = _status(429, "TooManyRequests")
+        answer.headers["Retry-After"] = str(self.retry_after)
+        return answer
+
+
+async def test_a_busy_server_is_given_the_time_that_it_asks_for(server: LeaseServer, client: Client) -> None:
+    async with elector(client) as me:
+        await me.acquire()
+        server.fault = busy = Busy(retry_after=1)
+        await until(lambda: len(busy.asked) >= 2, "two refused renewals")
+        assert busy.asked[1] - busy.asked[0] >= 1
+        assert me.still_leading()
+
+
+async def test_a_candidate_gives_a_busy_server_time_too(server: LeaseServer, client: Client) -> None:
+    server.fault = busy = Busy(retry_after=1)
+    async with elector(client) as me:
+        campaign = asyncio.create_task(me.acquire())
+        await until(lambda: len(busy.asked) >= 2, "two refused attempts")
+        campaign.cancel()
+        await asyncio.wait([campaign])
+    assert busy.asked[1] - busy.asked[0] >= 1
+
+
+async def test_a_server_that_asks_for_more_time_than_is_left_is_asked_before_the_lead_ends(
+    server: LeaseServer, client: Client
+) -> None:
+    async with elector(client, lease_duration=2.0, renew_deadline=1.5, retry_period=0.1) as me:
+        await me.acquire()
+        server.fault = busy = Busy(retry_after=30)
+        await until(lambda: len(busy.asked) == 2, "another try")
+        assert busy.asked[1] - busy.asked[0] > 0.5
+        server.fault, before = None, len(server.writes)
+        await until(lambda: len(server.writes) > before, "a renewal")
+        assert me.still_leading()
+
+
 async def test_a_lease_won_without_hearing_so_is_kept_with_its_fence(server: LeaseServer, client: Client) -> None:
     server.put(holderIdentity="me", leaseDurationSeconds=100, leaseTransitions=4, acquireTime="then")
     async with elector(client) as me:
@@ -278,7 +356,7 @@ async def test_a_lease_won_without_hearing_so_is_kept_with_its_fence(server: Lea
 
 async def test_a_campaign_goes_on_through_any_fault(server: LeaseServer, client: Client) -> None:
     server.fault = broken
-    async with elector(client) as me:
+    async with elector(client, **HASTY) as me:
         waiting = asyncio.create_task(me.acquire())
         await asyncio.wait([waiting], timeout=0.3)
         server.fault = hang  # type: ignore[assignment]
