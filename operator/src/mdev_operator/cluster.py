@@ -67,7 +67,7 @@ class Held:
 class Cluster:
     """Everything by name. ``silent(node)``: why the word of that node's agent is too old; None while it is fresh.
 
-    ``kubevirt`` None: the cluster has no KubeVirt. ``models``: DeviceModels, whose versions an explicit source may name.
+    ``kubevirt`` None: the cluster has no KubeVirt. ``models``: DeviceModels, whose versions an explicit source names.
     """
 
     nodes: Mapping[str, NodeView]
