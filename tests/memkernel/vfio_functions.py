@@ -21,7 +21,7 @@ CARD = "0000:81:00.0"
 _IDS = {"vendor": "0x15b3", "device": "0x101e", "subsystem_vendor": "0x15b3", "subsystem_device": "0x0083"}
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class VfioFunctions:
     """The driver, and one card of another driver whose VFs it has."""
 
