@@ -100,6 +100,12 @@ class Publisher:
         except ApiError as error:
             if error.not_found:
                 self.check_again()
+            elif error.status >= 500:
+                self._stored = None
+            raise
+        except Unreachable:
+            # It may have been carried out: what is stored must be read before anything is compared with it again.
+            self._stored = None
             raise
         self._stored = answer.get("status", {})
         log.info(

@@ -32,7 +32,8 @@ def registry(queue: WorkQueue, credentials: Credentials) -> kopf.OperatorRegistr
     """The handlers of one operator process."""
     handlers = kopf.OperatorRegistry()
 
-    @kopf.on.login(registry=handlers)
+    # A token file that is missing for a moment is read again soon, not after kopf's usual minute.
+    @kopf.on.login(registry=handlers, backoff=1.0)
     async def login(**_: Any) -> kopf.ConnectionInfo:
         return connection_info(credentials)
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,9 @@ log = structlog.get_logger(__name__)
 LEASE_NAME = "mdev-operator"
 END_SECONDS = 1.0
 """For a cancelled task to end. Only kopf's takes longer, and it never writes."""
+
+KOPF_SETTLED = 60.0
+"""Seconds after which kopf's next failure counts as a first one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -243,15 +247,31 @@ def _ending(handle: Callable[[str], Awaitable[None]], lost: asyncio.Event) -> Ca
 
 
 async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: WorkQueue, stop: asyncio.Event) -> None:
-    """kopf until it ends: it takes SIGTERM and SIGINT over, and only for those ends without an error."""
-    await kopf.operator(
-        registry=handlers.registry(queue, credentials),
-        settings=handlers.settings(),
-        standalone=True,
-        clusterwide=True,
-        liveness_endpoint=settings.liveness,
-    )
-    stop.set()
+    """kopf until it is told to end: it takes SIGTERM and SIGINT over, and only for those ends without an error.
+
+    Some answers of the API server end it (a token that has expired, an error within a watch, a CRD that is replaced).
+    Then it begins anew, and sees everything again.
+    """
+    backoff = Backoff(initial=0.5, maximum=30.0)
+    while True:
+        began = time.monotonic()
+        try:
+            await kopf.operator(
+                registry=handlers.registry(queue, credentials),
+                settings=handlers.settings(),
+                standalone=True,
+                clusterwide=True,
+                liveness_endpoint=settings.liveness,
+            )
+        except Exception as error:  # noqa: BLE001  (it is told, and kopf watches again)
+            if time.monotonic() - began > KOPF_SETTLED:
+                backoff.reset()
+            delay = backoff.next()
+            log.warning("kopf has ended and begins anew", reason=repr(error), retry_in=round(delay, 2))
+            await asyncio.sleep(delay)
+        else:
+            stop.set()
+            return
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,8 @@
 What is queued is only *that* something about a key may have changed; the handler looks at everything itself. Therefore
 a key that waits already is not queued twice, a key never runs twice at once, and a key that is added while it runs
 runs once more afterwards. A handler that raises is tried again after an exponential, jittered, bounded delay of that
-key alone; one that returns resets it.
+key alone; one that returns resets it. A change of what the key is about cuts that delay short, because it may have put
+an end to the failure; but not the time that the API server itself asked for (Retry-After).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from mdev_api.kube.backoff import Backoff
 from mdev_api.kube.client import ApiError, Unreachable
 
 log = structlog.get_logger(__name__)
+
+_BELIEVED = 60.0
+"""Seconds of a Retry-After that a key waits at most."""
 
 
 class WorkQueue:
@@ -40,6 +44,7 @@ class WorkQueue:
         self._first_again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._backoffs: dict[str, Backoff] = {}
+        self._held: dict[str, float] = {}
         self._some = asyncio.Semaphore(0)
 
     def add(self, key: str, *, first: bool = False) -> None:
@@ -47,6 +52,10 @@ class WorkQueue:
 
         ``first``: before what is queued already.
         """
+        left = self._time_to_wait(key)
+        if left > 0:
+            self.add_after(key, left)
+            return
         if first and key in self._running:
             self._first_again.add(key)
         if key in self._queued:
@@ -109,13 +118,19 @@ class WorkQueue:
                 self._running.discard(key)
                 first = key in self._first_again
                 self._first_again.discard(key)
-                if key in self._queued:
+                left = self._time_to_wait(key)
+                if left > 0:
+                    self._queued.discard(key)
+                    self.add_after(key, left)
+                elif key in self._queued:
                     self._offer(key, first=first)
 
     def _retry(self, key: str, error: BaseException) -> None:
         backoff = self._backoffs.setdefault(key, self._new_backoff())
         retry_after = error.retry_after if isinstance(error, ApiError) else None
         delay = backoff.next(at_least=retry_after)
+        if retry_after is not None:
+            self._held[key] = asyncio.get_running_loop().time() + min(retry_after, _BELIEVED)
         # The API server's refusals explain themselves; anything else is a bug, and its place is needed to find it.
         trace = None if isinstance(error, ApiError | Unreachable) else error
         log.warning(
@@ -127,6 +142,15 @@ class WorkQueue:
             exc_info=trace,
         )
         self.add_after(key, delay)
+
+    def _time_to_wait(self, key: str) -> float:
+        """Seconds that the API server asked for and that are not over yet."""
+        if key not in self._held:
+            return 0.0
+        left = self._held[key] - asyncio.get_running_loop().time()
+        if left <= 0:
+            del self._held[key]
+        return max(left, 0.0)
 
     def _ring(self, key: str) -> None:
         del self._timers[key]

@@ -249,6 +249,20 @@ async def test_a_watch_that_falls_silent_is_given_up(serve: Serve) -> None:
             await events_of(client, inactivity=0.1)
 
 
+async def test_a_watch_that_never_begins_is_given_up_long_before_one_that_is_silent(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    monkeypatch.setattr("mdev_api.kube.client.DEFAULT_TIMEOUT", 0.1)
+    client = await serve(hang)
+    async with asyncio.timeout(5):
+        with pytest.raises(Unreachable, match="no answer in time"):
+            await events_of(client, inactivity=90.0)
+
+
 async def test_a_watch_that_outlives_its_own_end_is_given_up(serve: Serve) -> None:
     client = await serve(watch_that_sends(b'{"type":"A","object":{"metadata":{}}}\n', then_hang=True))
     async with asyncio.timeout(5):

@@ -207,6 +207,26 @@ async def test_a_server_that_asks_for_time_is_given_it() -> None:
     assert logs[0]["retry_in"] >= 9
 
 
+async def test_a_key_that_is_to_wait_is_not_brought_forward_by_whatever_changes_meanwhile() -> None:
+    queue, loop, begun = WorkQueue(), asyncio.get_running_loop(), []
+
+    async def handle(key: str) -> None:
+        begun.append(loop.time())
+        if len(begun) == 1:
+            queue.add(key)  # It changes while it runs,
+            queue.add_after(key, 0.05)
+            raise ApiError(429, "TooManyRequests", "later", retry_after=0.4)
+
+    async with running(queue, handle):
+        queue.add("a")
+        await until(lambda: begun, "the first try")
+        queue.add("a")  # and while it waits.
+        await until(lambda: len(begun) > 1, "the second try")
+        await drained(queue)
+    assert begun[1] - begun[0] >= 0.4
+    assert len(begun) == 2
+
+
 async def test_a_handler_that_waited_for_something_cancelled_is_a_failure_not_the_end_of_a_worker() -> None:
     queue = WorkQueue(concurrency=1, new_backoff=at_once)
     tries: list[str] = []

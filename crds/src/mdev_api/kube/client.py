@@ -153,10 +153,12 @@ class Client:
         """The events of a watch, one dict ``{"type": ..., "object": ...}`` each, until the server ends it.
 
         Raises ApiError for a refusal and for an ERROR event (with its code), Unreachable when the connection breaks,
-        nothing at all comes for ``inactivity`` seconds, ``total`` seconds are over, or an event is cut off.
+        the watch has not begun within ``DEFAULT_TIMEOUT``, nothing at all comes for ``inactivity`` seconds, ``total``
+        seconds are over, or an event is cut off.
         """
         limits = aiohttp.ClientTimeout(total=total, sock_connect=DEFAULT_TIMEOUT, sock_read=inactivity)
-        async with self._answer(request, limits) as response:
+        # The API server begins its answer at once, also when there is no event to send yet.
+        async with self._answer(request, limits, begins=min(inactivity, DEFAULT_TIMEOUT)) as response:
             if response.status != 200:
                 raise _api_error(request, response.status, response.headers, await response.read())
             async for line in _lines(request, response.content):
@@ -179,7 +181,7 @@ class Client:
 
     @asynccontextmanager
     async def _answer(
-        self, request: Request, limits: aiohttp.ClientTimeout
+        self, request: Request, limits: aiohttp.ClientTimeout, *, begins: float | None = None
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         if self._session is None:
             raise RuntimeError("the client is not open: use it as `async with Client(...) as client`")
@@ -188,7 +190,7 @@ class Client:
             headers = dict(credentials.headers())
             if request.content_type is not None:
                 headers["Content-Type"] = request.content_type
-            async with self._session.request(
+            asking = self._session.request(
                 request.method,
                 yarl.URL(credentials.server + request.target, encoded=True),
                 data=request.body,
@@ -196,7 +198,10 @@ class Client:
                 timeout=limits,
                 allow_redirects=False,
                 server_hostname=credentials.tls_server_name,
-            ) as response:
+            )
+            async with asyncio.timeout(begins):
+                answer = await asking
+            async with answer as response:
                 try:
                     yield response
                 except BaseException:
