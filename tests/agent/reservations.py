@@ -8,9 +8,12 @@ from typing import Any
 OWNER = {"kind": "DeviceMigration", "namespace": "default", "name": "move", "uid": "6b8a7f0e"}
 
 
-def value(name: str, text: str, *, kind: str = "int", attribute: str | None = None) -> dict[str, str]:
-    """A desired value of a published parameter, or of ``attribute``."""
-    return {"name": name, "type": kind, "value": text, "attribute": attribute or f"migration/{name}"}
+def value(
+    name: str, text: str, *, kind: str = "int", attribute: str | None = None, off: str | None = None
+) -> dict[str, str]:
+    """A desired value of a published parameter, or of ``attribute``; ``off``: written first with OffFirst."""
+    content = {"name": name, "type": kind, "value": text, "attribute": attribute or f"migration/{name}"}
+    return content if off is None else {**content, "offValue": off}
 
 
 def entry(

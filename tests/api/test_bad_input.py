@@ -77,7 +77,13 @@ UNUSABLE: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
     ),
     ("binding Late", gpu(8192), {"binding": "Late"}, "NotSupported", "use binding Early"),
     ("a VM", {"vm": {"name": "my-vm"}}, {}, "SourceNotFound", "source.node"),
-    ("a version", {"explicit": [{**EXPLICIT, "version": "v2", "values": []}]}, {}, "SchemaError", "give the values"),
+    (
+        "a version",
+        {"explicit": [{**EXPLICIT, "version": "v2", "values": []}]},
+        {},
+        "UnknownVersion",
+        "no valid DeviceModel",
+    ),
 ]
 
 

@@ -108,7 +108,7 @@ def _misfit(situation: Situation, instance: str) -> Failure | None:
     """Why this device cannot be what the entry stands for."""
     observation, profile = situation.sight.observation, situation.entry.device.profile
     seen = observation.instance(instance)
-    offer = None if seen is None else observation.offer(seen.parent, seen.type)
+    offer = None if seen is None else observation.offer_of(seen)
     if seen is None or offer is None or profile is None:
         what = f"device {instance} of {_resource(situation)} is none that this node shows with its type"
         return failure(FailureReason.CONFLICT, what)

@@ -1,10 +1,9 @@
 """Intents Undo, UndoIfUnused and RemoveIfUnused: take back what we did, and only that.
 
 What we made is removed; what we wrote is written back, in reverse, once each (also to a device that lasts, before our
-claim of it ends); what neither journal, status, ledger nor
-a derived UUID proves to be ours stays. ``remove`` on a device that somebody has open would take it from a running
-guest, so it is only asked for when the intent's condition on use holds, seen in a fresh look. A failed undo is Tainted:
-kept, told, and tried again at each rescan.
+claim of it ends); what neither journal, status, ledger nor a derived UUID proves to be ours stays. ``remove`` on a
+device that somebody has open would take it from a running guest, so it is only asked for when the intent's condition on
+use holds, seen in a fresh look. A failed undo is Tainted: kept, told, and tried again at each rescan.
 """
 
 from __future__ import annotations
@@ -102,7 +101,9 @@ def _wait_for_use(situation: Situation, record: Record | None, instance: str) ->
 
     A source is put back while its VM runs: what was changed there is runtime-writable, and nothing is removed.
     """
-    if situation.entry.role is Role.SOURCE and situation.entry.intent is not Intent.REMOVE_IF_UNUSED:
+    only_written = record is not None and record.making is Making.NONE
+    is_source = situation.entry.role is Role.SOURCE and situation.entry.intent is not Intent.REMOVE_IF_UNUSED
+    if is_source and only_written:
         return None if situation.attempt.fresh else Look()
     state = situation.sight.use(instance).state
     if state is InUse.YES:

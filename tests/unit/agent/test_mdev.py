@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mdev_api.engine.metadata import ValueType
+from mdev_api.values import ValueFault, from_raw
 from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.observation import Instance, Offer
 from mdev_node_agent.sysfs.host import HostPort
@@ -154,6 +156,14 @@ def test_a_published_parameter_is_written_and_read_back(kernel: MemoryKernel) ->
     make(kernel, "gfx0", "gfx-varGB")
     BACKEND.write(kernel, instance=FIRST, attribute="migration/memory", text="8192")
     assert BACKEND.read(kernel, instance=FIRST, attribute="migration/memory") == "8192"
+
+
+def test_a_value_that_is_no_utf8_is_read_back_as_no_text_of_any_type(tree: Tree) -> None:
+    (tree.instance() / "vendor").mkdir()
+    (tree.parent / FIRST / "vendor/mode").write_bytes(b"\xff\n")
+    text = BACKEND.read(tree.seen(), instance=FIRST, attribute="vendor/mode")
+    with pytest.raises(ValueFault, match="UTF-8"):
+        from_raw(ValueType.STR, text)
 
 
 @pytest.mark.parametrize(

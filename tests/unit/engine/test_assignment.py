@@ -130,7 +130,9 @@ class TestRanking:
         first, second = put(a, b).assignments
         assert (first.node, second.node) == ("n", "m")
         said = "gpu0: a new t needs 3 writes (w0, w1, w2), gpu1: a new t has the right values already"
-        assert first.why == f"{said}; nothing ranks better"
+        assert (
+            first.why == f"{said}; nothing ranks better, and the next one comes after it because it needs more writes"
+        )
         assert second.why.endswith("it ranks after the one before it because it needs more writes")
 
     def test_equals_are_ranked_by_name_whatever_the_order(self) -> None:

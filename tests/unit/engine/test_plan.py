@@ -136,7 +136,8 @@ def test_a_plan_says_in_words_why_each_stands_where_it_does() -> None:
         place("gfx-varGB", "n2"),
     ]
     assert [c.why for c in rank(needs("4096"), openings).candidates] == [
-        "the idle gfx-varGB uuid-4096 has the right values already; nothing ranks better",
+        "the idle gfx-varGB uuid-4096 has the right values already; nothing ranks better, and the next one comes "
+        "after it because it would have to be made",
         "a new gfx-4GB has the right values already; it ranks after the one before it because it would have to be made",
         "a new var-at-4096 has the right values already; it ranks after the one before it because its offer is more "
         "flexible and better kept for others",

@@ -25,8 +25,8 @@ from mdev_api.engine.metadata import (
     Verdict,
     Write,
 )
-from mdev_api.engine.openings import Candidate, Criteria, Opening, Plan, Rejection
-from mdev_api.engine.plan import after, claim, place, rank
+from mdev_api.engine.openings import Candidate, Opening, Plan, Rejection
+from mdev_api.engine.plan import claim, place, places_of, rank
 from mdev_api.engine.verdict import compare
 from mdev_api.values import allows, number
 
@@ -84,11 +84,8 @@ def rank_adjusting(source: Source, own: Metadata, openings: Iterable[Opening], s
 
 
 def _with_reasons(ranked: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    befores: Iterable[Criteria | None] = [None, *(c.criteria for c in ranked)]
-    return tuple(
-        replace(c, why=claim_adjusting(c) + after(c.criteria, before))
-        for c, before in zip(ranked, befores, strict=False)
-    )
+    reasons = places_of([c.criteria for c in ranked])
+    return tuple(replace(c, why=claim_adjusting(c) + why) for c, why in zip(ranked, reasons, strict=True))
 
 
 def claim_adjusting(candidate: Candidate) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from mdev_api.engine.adjustment import claim_adjusting
 from mdev_api.engine.capacity import Shares, shares_of
 from mdev_api.engine.openings import Candidate, Criteria, Opening, Plan, Rejection
-from mdev_api.engine.plan import after, place
+from mdev_api.engine.plan import place, places_of
 
 MOST_STEPS = 5000
 """Places that the search of one node tries at most."""
@@ -278,8 +278,7 @@ def _assignment(node: str, chosen: _Chosen, names: Sequence[str]) -> Assignment:
 def _with_reasons(ranked: Sequence[Assignment]) -> tuple[Assignment, ...]:
     """Add to each what puts it after the one before it."""
     told = []
-    for mine, before in zip(ranked, [None, *ranked], strict=False):
+    for mine, stands in zip(ranked, places_of([assignment.criteria for assignment in ranked]), strict=True):
         cut = "" if mine.complete else f"; the search ended after {MOST_STEPS} steps, so a better one may exist"
-        why = mine.why + after(mine.criteria, before.criteria if before is not None else None) + cut
-        told.append(replace(mine, why=why))
+        told.append(replace(mine, why=mine.why + stands + cut))
     return tuple(told)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from mdev_api.engine.metadata import Allowed, Answer, Metadata, Parameter, Source, ValueType, Verdict
@@ -36,6 +37,8 @@ _BECAUSE = (
     "its type is not the source's",
     "its parent has less room",
 )
+_BY_NAME = "of its name alone"
+_ONLY = "; nothing ranks better"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,11 +70,11 @@ def rank(source: Source, openings: Iterable[Opening], source_type: str | None = 
             ranked.append((_criteria(opening, answer, reading, source_type), place(opening), opening, answer))
     ranked.sort(key=lambda entry: entry[:2])
     rejections.sort(key=lambda rejection: place(rejection.opening))
-    criteria = [entry[0] for entry in ranked]
+    reasons = places_of([entry[0] for entry in ranked])
     return Plan(
         candidates=tuple(
-            Candidate(opening=opening, answer=answer, why=claim(opening, answer) + after(mine, before), criteria=mine)
-            for (mine, _, opening, answer), before in zip(ranked, [None, *criteria], strict=False)
+            Candidate(opening=opening, answer=answer, why=claim(opening, answer) + why, criteria=mine)
+            for (mine, _, opening, answer), why in zip(ranked, reasons, strict=True)
         ),
         rejections=tuple(rejections),
     )
@@ -150,12 +153,16 @@ def claim(opening: Opening, answer: Answer) -> str:
     return f"{what} needs {len(answer.writes)} write{'s' if len(answer.writes) > 1 else ''} ({names})"
 
 
-def after(mine: Sequence[Any], before: Sequence[Any] | None) -> str:
-    """Why it ranks after the one before it, by the first of the criteria (:data:`Criteria`) in which they differ."""
-    if before is None:
-        return "; nothing ranks better"
-    reasons = (why for why, this, that in zip(_BECAUSE, mine, before, strict=True) if this != that)
-    return f"; it ranks after the one before it because {next(reasons, 'of its name alone')}"
+def places_of(ranked: Sequence[Sequence[Any]]) -> list[str]:
+    """Why each stands where it does, best first: by the first of its criteria (:data:`Criteria`) in which it differs
+    from the one before it. The first is told what the next one lacks: that is why it is picked.
+    """
+    lacks = [
+        next((why for why, this, that in zip(_BECAUSE, mine, before, strict=True) if this != that), _BY_NAME)
+        for before, mine in pairwise(ranked)
+    ]
+    picked = f"; nothing ranks better, and the next one comes after it because {lacks[0]}" if lacks else _ONLY
+    return [picked, *(f"; it ranks after the one before it because {why}" for why in lacks)][: len(ranked)]
 
 
 def _size(parameter: Parameter) -> int | None:

@@ -108,9 +108,9 @@ class ExplicitDevice(ApiModel):
     model: ModelName
     """The device model."""
     version: Handle | None = None
-    """A version that the DeviceModel defines, instead of single values."""
+    """A version that the DeviceModel defines: an alias for a value of each parameter."""
     values: Annotated[tuple[ExplicitValue, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
-    """The parameters and their values."""
+    """The parameters and their values; beside a version, those that are to be other than it says."""
 
 
 class Source(ApiModel):

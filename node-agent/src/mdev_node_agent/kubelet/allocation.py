@@ -126,12 +126,12 @@ def stock_of(
         and sight.use(key).state is InUse.NO
         and _reads_as_new(observation, instance, made[key])
     ]
-    rooms = [
+    rooms = {
         Room(parent=p.name, type=o.type, backend=str(o.profile.get("backend", "")), available=o.available)
         for p in observation.parents
         for o in p.offers
         if o.type in types and o.available
-    ]
+    }
     return Stock(
         armed=tuple(sorted(armed, key=lambda a: a.instance)),
         coming=len(coming & seen.keys()),
@@ -190,7 +190,7 @@ def _reads_as_new(observation: Observation, instance: Instance, made: Made) -> b
 
     Where the driver publishes nothing, only a device that Allocate made itself: nobody has ever written to it.
     """
-    offer = observation.offer(instance.parent, instance.type)
+    offer = observation.offer_of(instance)
     if offer is None:
         return False
     published = offer.profile.get("published")

@@ -9,8 +9,9 @@ from mdev_api.hashing import reading_digest
 from mdev_api.kinds.device_migration import Binding, DeviceMigration, ExplicitDevice
 from mdev_api.kinds.node_devices import NodeDevicesStatus, NodeInstance
 from mdev_api.kinds.node_reservations import Intent, Role
-from mdev_api.meaning import explicit_source, source_of
+from mdev_api.meaning import source_of
 from mdev_operator.cluster import Cluster, VmView, instance_of
+from mdev_operator.migration.versions import source_of_version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +91,8 @@ def _from_explicit(
             "use binding Early, or name a VM or a device that a device plugin serves"
         )
         return NoSource(reason="NotSupported", message=message)
-    return _all(tuple(_usable(SourceDevice(name=d.name, source=explicit_source(d))) for d in devices))
+    models = cluster.models.values()
+    return _all(tuple(_usable(SourceDevice(name=d.name, source=source_of_version(d, models))) for d in devices))
 
 
 def _from_vm(migration: DeviceMigration, vm: VmView, cluster: Cluster) -> SourceDevice | NoSource:
@@ -207,6 +209,8 @@ def _usable(device: SourceDevice) -> SourceDevice | NoSource:
     where = f"device {device.instance} of node {device.node}" if device.node else f"explicit device {device.name}"
     if source.fault is not None:
         return NoSource(reason="SchemaError", message=f"{where}: {source.fault}")
+    if source.unknown_version is not None:
+        return NoSource(reason="UnknownVersion", message=f"{where}: {source.unknown_version}")
     if source.model is None:
         return NoSource(
             reason="NoModel",
