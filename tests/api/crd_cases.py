@@ -76,6 +76,7 @@ def devices(**instance: Any) -> Object:
 
 CREATE = {"create": {"parent": "0000:00:01.0", "type": "t", "profile": "p-" + "a" * 26}}
 INSTANCE = {"instance": "i-1", "profile": "p-" + "a" * 26}
+VALUE = {"name": "memory", "type": "int", "value": "1", "attribute": "migration/memory"}
 SLOT = {"slot": {"resource": "vendor.com/gpu"}, "profile": "p-" + "a" * 26}
 
 
@@ -89,7 +90,7 @@ def entry(**members: Any) -> Object:
         "owner": {"kind": "DeviceMigration", "namespace": "ns", "name": "m", "uid": "u"},
         "bootID": "b",
         "device": CREATE,
-        "values": [{"name": "memory", "type": "int", "value": "1", "attribute": "migration/memory"}],
+        "values": [VALUE],
     } | members
 
 
@@ -339,6 +340,20 @@ NODE_RESERVATIONS = [
         rule="device.slot is for role Destination",
         accepted=Try(after=reservations(entry(device=SLOT))),
         refused=Try(after=reservations(entry(role="PoolMember", device=SLOT))),
+    ),
+    Case(
+        file="nodereservations.yaml",
+        path=_ENTRY,
+        rule="writeStrategy is Direct for role Source: nothing is switched off on a device whose VM runs",
+        accepted=Try(after=reservations(source(writeStrategy="Direct"))),
+        refused=Try(after=reservations(source(writeStrategy="OffFirst"))),
+    ),
+    Case(
+        file="nodereservations.yaml",
+        path=_ENTRY,
+        rule="offValue goes with writeStrategy OffFirst",
+        accepted=Try(after=reservations(entry(writeStrategy="OffFirst", values=[{**VALUE, "offValue": "0"}]))),
+        refused=Try(after=reservations(entry(writeStrategy="Direct", values=[{**VALUE, "offValue": "0"}]))),
     ),
     Case(
         file="nodereservations.yaml",

@@ -189,7 +189,7 @@ async def test_a_device_that_vanishes_is_told_as_lost(cluster: SimulatedCluster)
 async def test_a_refused_value_makes_the_profile_suspect_and_others_are_taken_before_it(
     cluster: SimulatedCluster,
 ) -> None:
-    bad = await cluster.add_node("bad", Gfx(types=["varGB"]))
+    bad = await cluster.add_node("bad", _of_a_version_of_its_own(cluster, "varGB"))
     for name, value in {"fail_write": "memory", "fail_write_errno": "22"}.items():
         bad.write(f"module/gfx/parameters/{name}", f"{value}\n")
     await cluster.migrate("first", gpu(4096))
@@ -203,13 +203,18 @@ async def test_a_refused_value_makes_the_profile_suspect_and_others_are_taken_be
     assert cluster.full("bad") in message_of(suspect, "Suspect") and "memory=4096" in message_of(suspect, "Suspect")
     await cluster.no_entries("bad")
 
-    await cluster.add_node("good", Gfx(types=["varGB", "8GB"]))
+    await cluster.add_node("good", _of_a_version_of_its_own(cluster, "varGB", "8GB"))
     await cluster.migrate("second", gpu(8192), mode="Plan", nodeName=cluster.full("good"))
     planned = await cluster.shows("second", "Planned", "True")
     why = {c["type"]: c["why"] for c in planned["status"]["candidates"]}
     assert list(why) == ["gfx-8GB", "gfx-varGB"] and "refused a value lately" in why["gfx-varGB"]
-    # Other tests have nodes with such profiles too.
-    await cluster.client.send(delete(DEVICE_PROFILES, profile))
+
+
+def _of_a_version_of_its_own(cluster: SimulatedCluster, *types: str) -> Gfx:
+    """A driver whose profiles no other test has: what is Suspect for one is so for all that share it."""
+    driver = Gfx(types=types)
+    driver.version = cluster.unique
+    return driver
 
 
 async def test_a_profile_that_nothing_refers_to_goes_and_one_that_is_offered_stays(cluster: SimulatedCluster) -> None:
