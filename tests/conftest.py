@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.controlplane.binaries import ensure, find
 from tests.controlplane.control_plane import ControlPlane
@@ -14,6 +15,10 @@ from tests.controlplane.readiness import StartError
 from tests.controlplane.releases import ChecksumError
 
 CRDS = Path(__file__).resolve().parents[1] / "crds"
+
+# How long one example takes on a busy machine says nothing of the code: time is for benchmarks.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session")
