@@ -67,6 +67,12 @@ class TestAllOrNone:
         bound = plan(candidate(idle("i"), writes=9))
         assert places(put(free, bound)) == [["t", "i"]]
 
+    def test_a_free_device_of_a_resource_is_there_already_and_takes_nothing_from_its_parent(self) -> None:
+        pool = Pool(said={"t": 1})
+        served = replace(new("t", parent="p"), slot="s")
+        bound, made = plan(candidate(served)), plan(candidate(new("t", parent="p", pool=pool)))
+        assert [a.node for a in put(bound, made).assignments] == ["n"]
+
     def test_no_node_takes_only_some_of_them(self) -> None:
         one = plan(candidate(new("t")), candidate(new("t", node="m")))
         found = put(one, one)

@@ -123,14 +123,14 @@ class _Room:
 
     def take(self, opening: Opening) -> None:
         self._taken[_key(opening)] += 1
-        if opening.instance is None:
+        if opening.instance is None and opening.slot is None:
             self._made[opening.parent].append(opening.type)
         if opening.alone is not None:
             self._alone[opening.alone] += 1
 
     def give_back(self, opening: Opening) -> None:
         self._taken[_key(opening)] -= 1
-        if opening.instance is None:
+        if opening.instance is None and opening.slot is None:
             self._made[opening.parent].remove(opening.type)
         if opening.alone is not None:
             self._alone[opening.alone] -= 1
