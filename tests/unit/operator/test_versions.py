@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from mdev_api.kinds.device_model import DeviceModel
+from mdev_api.engine.metadata import ValueType
+from mdev_api.kinds.device_migration import ExplicitDevice, ExplicitValue
+from mdev_api.kinds.device_model import DeviceModel, ParameterDefinition
 from mdev_operator.cluster import Cluster
 from mdev_operator.migration.decision import Decision
+from mdev_operator.migration.versions import source_of_version
 from tests.unit.operator.world import NOW, cluster, decided, migration, node_devices, reserved_by, shown, stamp
 
 GPUS = node_devices("b", {"gfx-8GB": 2, "gfx-4GB": 4})
@@ -72,3 +75,23 @@ def test_a_version_of_a_model_that_nobody_defines_validly_is_unknown(where: Clus
 def test_of_two_definitions_of_one_model_the_valid_one_counts() -> None:
     where = knowing(model("a", "False", v1="8192"), model("b", v1="4096"))
     assert types(asked(where, "v1")) == ["gfx-4GB"]
+
+
+def test_a_version_that_leaves_a_parameter_out_is_unknown_even_before_its_model_is_found_invalid() -> None:
+    """What it leaves out would read as switched off, and a destination without it would lose it silently."""
+    grown = model(v1="4096")
+    more = [*grown.spec.parameters, ParameterDefinition(name="queues", type=ValueType.INT)]
+    grown = grown.model_copy(update={"spec": grown.spec.model_copy(update={"parameters": tuple(more)})})
+    _, reason, message = shown(asked(knowing(grown), "v1"), "Planned") or ("", "", "")
+    assert reason == "UnknownVersion" and "each of the model's parameters" in message
+
+
+def test_an_off_value_of_the_model_is_no_off_value_of_another_type() -> None:
+    """Which type is meant is for the destination to judge (TypeMismatch)."""
+    sized = model(v1="4096")
+    off = ParameterDefinition(name="memory", type=ValueType.INT, off_value="7")
+    sized = sized.model_copy(update={"spec": sized.spec.model_copy(update={"parameters": (off,)})})
+    given = ExplicitValue(name="memory", type=ValueType.BOOL, value="on")
+    device = ExplicitDevice(name="gpu", model="com.gfx/GPU", version="v1", values=(given,))
+    [parameter] = source_of_version(device, [sized]).parameters
+    assert (parameter.type, parameter.value, parameter.off, parameter.fault) == (ValueType.BOOL, "on", None, None)

@@ -3,7 +3,8 @@
 Only parameters that the source's own metadata declares runtime-writable, and that have a file, may be changed; and only
 if after that nothing speaks against the destination any more. Each gets the value nearest to what it has: of an int the
 largest below that both sides allow, else the smallest above; of a str the destination's init value, else the first by
-name. Off is a choice like any other, if it is off on both sides; a parameter that the destination lacks must be off.
+name of those that a definition names. Off is a choice like any other, if it is off on both sides; a parameter that the
+destination lacks must be off.
 
 In a ranking, fewer changes to the running source come before everything else.
 """
@@ -124,7 +125,8 @@ def _common(own: Parameter, there: Parameter, current: str) -> Iterable[str]:
     elif own.type is ValueType.INT:
         options = _ints(own.allowed, there.allowed, number(current))
     else:
-        options = {*_texts(own.allowed), *_texts(there.allowed), *((there.init,) if there.init is not None else ())}
+        named = {text for text in (own.init, there.init, there.off) if text is not None}
+        options = {*_texts(own.allowed), *_texts(there.allowed), *named}
     return (v for v in options if allows(own.allowed, own.type, v) and allows(there.allowed, own.type, v))
 
 
