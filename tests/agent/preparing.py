@@ -135,8 +135,7 @@ class Bench:
         self.hands = Hands(port=port, backends=known, journal=self.journal, ledger=self.ledger, boot_id=boot_id)
         # No request is ever sent: nothing runs the answers' way to the API server.
         self.answers = Answers(Client(Credentials(server="http://127.0.0.1:1", origin="test")), "node", boot_id)
-        deadlines = Deadlines(call=0.3, remove=0.3)
-        self.preparer = Preparer(eye=self.eye, hands=self.hands, answers=self.answers, deadlines=deadlines)
+        self.preparer = Preparer(eye=self.eye, hands=self.hands, answers=self.answers, deadlines=Deadlines())
         self.eye.on_look = lambda sight: self.preparer.poke()
         self.before: dict[str, EntryAnswer] = {}
         self.task: asyncio.Task[None] | None = None
@@ -160,7 +159,7 @@ class Bench:
             answer = self.answers.given.get(entry_id)
             return answer if answer is not None and what(answer) else None
 
-        return await eventually(look, timeout=5, what=f"the answer to {entry_id}", interval=0.002)
+        return await eventually(look, timeout=30, what=f"the answer to {entry_id}", interval=0.002)
 
     async def settles(self, state: State, entry_id: str = "move-1") -> EntryAnswer:
         """Wait for this state; any other end since :meth:`told` is an error."""
