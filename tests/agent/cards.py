@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mdev_api.kinds.node_reservations import State
-from mdev_node_agent.ledger import Ledger
+from mdev_node_agent.memory.ledger import Ledger
 from tests.agent.preparing import Bench, CutError, Lifeline, preparing
 from tests.agent.reservations import value
 from tests.memkernel.kernel import MemoryKernel

@@ -16,18 +16,18 @@ from typing import Any, Self
 from mdev_api.kinds.node_reservations import FINAL_STATES, Entry, EntryAnswer, Failure, State
 from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import Credentials
-from mdev_node_agent.answers import Answers
+from mdev_node_agent.acting.answers import Answers
+from mdev_node_agent.acting.collector import Collector
+from mdev_node_agent.acting.hands import Hands
+from mdev_node_agent.acting.preparer import Preparer
 from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.backends.every import every_backend
-from mdev_node_agent.collector import Collector
-from mdev_node_agent.hands import Hands
-from mdev_node_agent.in_use import InUseSource
-from mdev_node_agent.inventory import profile_of
-from mdev_node_agent.journal import Journal
-from mdev_node_agent.ledger import Ledger, Made
-from mdev_node_agent.preparer import Preparer
+from mdev_node_agent.memory.journal import Journal
+from mdev_node_agent.memory.ledger import Ledger, Made
+from mdev_node_agent.publishing.inventory import profile_of
+from mdev_node_agent.seeing.in_use import InUseSource
+from mdev_node_agent.seeing.sight import Eye
 from mdev_node_agent.settings import Deadlines
-from mdev_node_agent.sight import Eye
 from mdev_node_agent.sysfs.port import Directory
 from tests.agent.reservations import entry
 from tests.memkernel.kernel import MemoryKernel

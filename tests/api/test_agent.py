@@ -19,10 +19,10 @@ from mdev_api.kube.requests import create, delete, get, json_patch, list_page
 from mdev_api.kube.resources import DEVICE_PROFILES, LEASES, NODE_DEVICES, NODE_RESERVATIONS
 from mdev_node_agent.backends.backend import Findings
 from mdev_node_agent.backends.mdev import MdevBackend
-from mdev_node_agent.discovery import observe
-from mdev_node_agent.inventory import take_stock
-from mdev_node_agent.observation import Offer
-from mdev_node_agent.sight import Sight
+from mdev_node_agent.publishing.inventory import take_stock
+from mdev_node_agent.seeing.discovery import observe
+from mdev_node_agent.seeing.observation import Offer
+from mdev_node_agent.seeing.sight import Sight
 from mdev_node_agent.sysfs.port import Port
 from tests.agent.node import Node, ensure_namespace
 from tests.agent.reservations import entry, value

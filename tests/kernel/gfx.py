@@ -81,7 +81,7 @@ class Gfx:
         return self.guest.start(f"echo {shlex.quote(text)} > {path}", "writer")
 
     def _names(self, directory: str) -> set[str]:
-        return set(self.guest.run(f"ls {directory}").stdout.split())
+        return set(self.guest.names(directory))
 
 
 Load = Callable[[str], Gfx]

@@ -210,7 +210,7 @@ def test_the_values_of_an_instance_go_as_soon_as_its_removal_begins(gfx: Gfx, gu
     gfx.create("gfx-nic", A)
 
     def files() -> list[str]:
-        return guest.run(f"ls {gfx.parent_path()}/{A}").stdout.split()
+        return guest.names(f"{gfx.parent_path()}/{A}")
 
     assert "migration" in files()
     with held(guest, A):

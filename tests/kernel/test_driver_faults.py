@@ -171,9 +171,7 @@ def test_a_write_that_hung_goes_on_to_the_faults_that_follow(gfx: Gfx) -> None:
 def test_remove_waits_for_a_hanging_write_to_that_instance(gfx: Gfx) -> None:
     writer = _begin_to_hang(gfx, gfx.create("gfx-varGB", A))
     remover = gfx.start_removing(A)
-    wait_until(
-        lambda: "mdev_type" not in gfx.guest.run(f"ls {gfx.parent_path()}/{A}").stdout, timeout=10, what="removal"
-    )
+    wait_until(lambda: "mdev_type" not in gfx.guest.names(f"{gfx.parent_path()}/{A}"), timeout=10, what="removal")
     with pytest.raises(CommandTimeoutError):
         remover.wait(timeout=0.5)
     gfx.put("hang_write", "")

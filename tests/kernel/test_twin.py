@@ -15,7 +15,7 @@ import pytest
 
 from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.discover_command import as_document
-from mdev_node_agent.discovery import observe
+from mdev_node_agent.seeing.discovery import observe
 from tests.kernel import twin
 from tests.kernel.conftest import BootGuest
 from tests.kernel.guest.guest import Guest
@@ -37,7 +37,7 @@ DEVICES = {
 LOOK = """
 import json
 from mdev_node_agent.backends.mdev import MdevBackend
-from mdev_node_agent.in_use import ProcessSource
+from mdev_node_agent.seeing.in_use import ProcessSource
 from mdev_node_agent.sysfs.host import HostPort
 instances = MdevBackend().discover(HostPort()).instances
 print(json.dumps({name: use.state for name, use in ProcessSource().look(instances).items()}))

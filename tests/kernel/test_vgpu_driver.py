@@ -224,7 +224,7 @@ def test_vfio_pci_takes_a_function_with_its_own_group_and_without_types(handed_t
     assert vgpu.link(FOUR, "physfn") == card_address(1)
     assert vgpu.vfio_device(FOUR).startswith("vfio")
     assert not vgpu.has(FOUR, "nvidia")
-    assert vgpu.guest.run(f"ls /sys/kernel/iommu_groups/{group}/devices").stdout.split() == [FOUR]
+    assert vgpu.guest.names(f"/sys/kernel/iommu_groups/{group}/devices") == [FOUR]
     with held(vgpu.guest, FOUR):
         assert "Device or resource busy" in cannot_open(vgpu.guest, FOUR)
 

@@ -16,8 +16,8 @@ import pytest_asyncio
 
 from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import load
-from mdev_node_agent.in_use import InUse, Source, Use
 from mdev_node_agent.kubelet import hook
+from mdev_node_agent.seeing.in_use import InUse, Source, Use
 from tests.agent.node import Node, ensure_namespace
 from tests.agent.reservations import entry, value
 from tests.controlplane.control_plane import ControlPlane

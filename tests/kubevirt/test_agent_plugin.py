@@ -19,9 +19,9 @@ from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import json_patch
 from mdev_api.kube.resources import NODE_RESERVATIONS
-from mdev_node_agent import collection
-from mdev_node_agent.in_use import InUse, Source, Use
+from mdev_node_agent.deciding import collection
 from mdev_node_agent.kubelet import desk, plugin, slots
+from mdev_node_agent.seeing.in_use import InUse, Source, Use
 from tests.agent.node import Node, ensure_namespace
 from tests.agent.reservations import entry, value
 from tests.controlplane.control_plane import ControlPlane

@@ -17,8 +17,8 @@ import errno
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from mdev_node_agent.in_use import InUse, Source, Use
-from mdev_node_agent.observation import Instance
+from mdev_node_agent.seeing.in_use import InUse, Source, Use
+from mdev_node_agent.seeing.observation import Instance
 from mdev_node_agent.sysfs.port import Directory, EventsLost, Uevent
 from tests.memkernel.core import MdevCore
 from tests.memkernel.directory import MemoryDirectory

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from mdev_api.hashing import profile_name
 from mdev_node_agent.backends.every import every_backend
-from mdev_node_agent.discovery import observe
-from mdev_node_agent.facts import read_facts
-from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
+from mdev_node_agent.seeing.discovery import observe
+from mdev_node_agent.seeing.facts import read_facts
+from mdev_node_agent.seeing.observation import Instance, Observation, Offer, Parent, Unreadable
 from mdev_node_agent.sysfs.root import usable_port
 
 if TYPE_CHECKING:

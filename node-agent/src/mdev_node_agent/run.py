@@ -21,28 +21,28 @@ from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import CredentialsError, load
 from mdev_api.kube.reflector import Reflector
 from mdev_api.kube.resources import NODE_RESERVATIONS
-from mdev_node_agent.answers import Answers
+from mdev_node_agent.acting.answers import Answers
+from mdev_node_agent.acting.collector import Collector
+from mdev_node_agent.acting.hands import Hands
+from mdev_node_agent.acting.preparer import Preparer
 from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.backends.every import every_backend
-from mdev_node_agent.claims import owned
-from mdev_node_agent.collector import Collector
-from mdev_node_agent.facts import read_facts
-from mdev_node_agent.hands import Hands
-from mdev_node_agent.in_use import InUseSource, NoSource, ProcessSource
-from mdev_node_agent.journal import Journal, JournalError
+from mdev_node_agent.deciding.claims import owned
+from mdev_node_agent.deciding.understanding import understood
 from mdev_node_agent.kubelet.resources import ServeError, resources_of
 from mdev_node_agent.kubelet.serving import Pod
-from mdev_node_agent.lease import renew_for_ever
-from mdev_node_agent.ledger import Ledger
 from mdev_node_agent.logs import configure
-from mdev_node_agent.preparer import Preparer
-from mdev_node_agent.publisher import Publisher
-from mdev_node_agent.scanner import Scanner
+from mdev_node_agent.memory.journal import Journal, JournalError
+from mdev_node_agent.memory.ledger import Ledger
+from mdev_node_agent.publishing.lease import renew_for_ever
+from mdev_node_agent.publishing.publisher import Publisher
+from mdev_node_agent.seeing.facts import read_facts
+from mdev_node_agent.seeing.in_use import InUseSource, NoSource, ProcessSource
+from mdev_node_agent.seeing.scanner import Scanner
+from mdev_node_agent.seeing.sight import Eye, Sight
 from mdev_node_agent.settings import CannotRunError, Deadlines, RunSettings
-from mdev_node_agent.sight import Eye, Sight
 from mdev_node_agent.sysfs.host import HostPort
 from mdev_node_agent.sysfs.port import Port
-from mdev_node_agent.understanding import understood
 
 if TYPE_CHECKING:
     from mdev_node_agent.kubelet.pod_resources import Kubelet

@@ -27,7 +27,7 @@ class RunSettings:
     answer of the kubelet is known from that of one that has only just started. ``hook_socket``: where
     virt-handler's node hook is served; None: it is not. ``serve``: what our own device plugin serves,
     ``RESOURCE=TYPE`` each; empty: there is no plugin. ``facts_dir``: the node's facts files
-    (:mod:`mdev_node_agent.facts`); None: there are none.
+    (:mod:`mdev_node_agent.seeing.facts`); None: there are none.
     """
 
     node: str

@@ -216,6 +216,11 @@ class Guest:
         """What the guest's sysfs says about mediated devices, by a script that knows nothing of our agent."""
         return self.run([sys.executable, "-I", "-S", "-B", str(DUMP)]).stdout
 
+    def names(self, directory: str) -> list[str]:
+        """What a directory holds, sorted. Nothing in it is looked at: `ls` fails where an entry goes meanwhile."""
+        listed = self.run(f"cd {shlex.quote(directory)} && echo *").stdout.split()
+        return [] if listed == ["*"] else listed
+
     # Files, one system call each
 
     def read(self, path: str, *, timeout: float = 20) -> str:

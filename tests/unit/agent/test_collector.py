@@ -7,14 +7,14 @@ import uuid
 from collections.abc import Collection
 from pathlib import Path
 
+from mdev_node_agent.acting.collector import Collector
+from mdev_node_agent.acting.hands import Hands
 from mdev_node_agent.backends.mdev import MdevBackend
-from mdev_node_agent.collection import UNUSED_SECONDS
-from mdev_node_agent.collector import Collector
-from mdev_node_agent.hands import Hands
-from mdev_node_agent.in_use import NoSource
-from mdev_node_agent.journal import Journal
-from mdev_node_agent.ledger import Ledger, Made
-from mdev_node_agent.sight import Eye
+from mdev_node_agent.deciding.collection import UNUSED_SECONDS
+from mdev_node_agent.memory.journal import Journal
+from mdev_node_agent.memory.ledger import Ledger, Made
+from mdev_node_agent.seeing.in_use import NoSource
+from mdev_node_agent.seeing.sight import Eye
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 from tests.waiting import eventually

@@ -21,12 +21,8 @@ from mdev_api.kinds.node_reservations import (
     State,
     Waiting,
 )
-from mdev_node_agent.decision import next_step
-from mdev_node_agent.in_use import InUse, Source, Use
-from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
-from mdev_node_agent.record import Making, Record, Written
-from mdev_node_agent.sight import Sight
-from mdev_node_agent.steps import (
+from mdev_node_agent.deciding.decision import next_step
+from mdev_node_agent.deciding.steps import (
     Adopt,
     Attempt,
     Create,
@@ -39,6 +35,10 @@ from mdev_node_agent.steps import (
     Situation,
     Write,
 )
+from mdev_node_agent.memory.record import Making, Record, Written
+from mdev_node_agent.seeing.in_use import InUse, Source, Use
+from mdev_node_agent.seeing.observation import Instance, Observation, Offer, Parent, Unreadable
+from mdev_node_agent.seeing.sight import Sight
 from tests.agent.reservations import entry as entry_content
 from tests.agent.reservations import value
 

@@ -16,8 +16,8 @@ from mdev_api.hashing import profile_name
 from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.cli import main
 from mdev_node_agent.discover_command import as_document, as_table
-from mdev_node_agent.discovery import observe
-from mdev_node_agent.observation import Observation
+from mdev_node_agent.seeing.discovery import observe
+from mdev_node_agent.seeing.observation import Observation
 from mdev_node_agent.settings import RunSettings
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel

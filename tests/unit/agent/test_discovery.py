@@ -12,8 +12,8 @@ import pytest
 
 from mdev_node_agent.backends.backend import Findings
 from mdev_node_agent.backends.mdev import MdevBackend
-from mdev_node_agent.discovery import MAX_INSTANCES, MAX_OFFERS, MAX_PARENTS, observe
-from mdev_node_agent.observation import Instance, Offer, Parent
+from mdev_node_agent.seeing.discovery import MAX_INSTANCES, MAX_OFFERS, MAX_PARENTS, observe
+from mdev_node_agent.seeing.observation import Instance, Offer, Parent
 from mdev_node_agent.sysfs.host import HostPort
 from mdev_node_agent.sysfs.port import Port
 from tests.memkernel.gfx import Gfx

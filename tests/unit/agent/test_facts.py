@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from mdev_node_agent.cli import main
 from mdev_node_agent.discover_command import as_table
-from mdev_node_agent.discovery import observe
-from mdev_node_agent.facts import MAX_BYTES, MAX_FILES, read_facts, with_facts
-from mdev_node_agent.in_use import NoSource
-from mdev_node_agent.inventory import take_stock
-from mdev_node_agent.observation import Instance, Observation, Offer, Parent
-from mdev_node_agent.sight import Eye, Sight
+from mdev_node_agent.publishing.inventory import take_stock
+from mdev_node_agent.seeing.discovery import observe
+from mdev_node_agent.seeing.facts import MAX_BYTES, MAX_FILES, read_facts, with_facts
+from mdev_node_agent.seeing.in_use import NoSource
+from mdev_node_agent.seeing.observation import Instance, Observation, Offer, Parent
+from mdev_node_agent.seeing.sight import Eye, Sight
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 

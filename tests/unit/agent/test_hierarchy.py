@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mdev_node_agent.hierarchy import read_published
-from mdev_node_agent.observation import Unreadable
-from mdev_node_agent.publication import Publication
-from mdev_node_agent.published import read_values
+from mdev_node_agent.metadata.hierarchy import read_published
+from mdev_node_agent.metadata.publication import Publication
+from mdev_node_agent.metadata.published import read_values
+from mdev_node_agent.seeing.observation import Unreadable
 from mdev_node_agent.sysfs.host import HostPort
 
 Files = dict[str, str | bytes]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mdev_node_agent.in_use import HOST_PID_NAMESPACE, InUse, NoSource, ProcessSource, Source, Use
-from mdev_node_agent.observation import Instance
+from mdev_node_agent.seeing.in_use import HOST_PID_NAMESPACE, InUse, NoSource, ProcessSource, Source, Use
+from mdev_node_agent.seeing.observation import Instance
 
 HELD = Instance(id="held", parent="mtty", type="mtty-2", vfio_group="7", vfio_device="vfio3")
 OTHER = Instance(id="other", parent="mtty", type="mtty-2", vfio_group="77", vfio_device="vfio33")

@@ -9,11 +9,11 @@ from typing import Any
 from mdev_api.hashing import profile_name
 from mdev_api.kinds.common import dump
 from mdev_node_agent.backends.mdev import MdevBackend
-from mdev_node_agent.discovery import observe
-from mdev_node_agent.inventory import take_stock
 from mdev_node_agent.kubelet.serving import FreeSlots, Pod, Served, Service
-from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
-from mdev_node_agent.sight import Sight
+from mdev_node_agent.publishing.inventory import take_stock
+from mdev_node_agent.seeing.discovery import observe
+from mdev_node_agent.seeing.observation import Instance, Observation, Offer, Parent, Unreadable
+from mdev_node_agent.seeing.sight import Sight
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdev_node_agent.journal import FILE, Journal, JournalError
-from mdev_node_agent.record import Making, Record, Written, fold, lines_of, write_line
+from mdev_node_agent.memory.journal import FILE, Journal, JournalError
+from mdev_node_agent.memory.record import Making, Record, Written, fold, lines_of, write_line
 
 BEGIN = {"event": "begin", "instance": "uuid-1", "backend": "mdev"}
 WRITE = Written(name="memory", type="int", attribute="migration/memory", before="1024", after="4096")

@@ -8,11 +8,11 @@ from collections.abc import Collection
 from mdev_api.kinds.common import dump
 from mdev_api.kinds.node_devices import NodeDevicesStatus
 from mdev_node_agent.backends.every import every_backend
-from mdev_node_agent.discovery import observe
-from mdev_node_agent.in_use import NoSource
-from mdev_node_agent.inventory import take_stock
 from mdev_node_agent.kubelet.serving import FreeSlots, Service
-from mdev_node_agent.sight import Sight
+from mdev_node_agent.publishing.inventory import take_stock
+from mdev_node_agent.seeing.discovery import observe
+from mdev_node_agent.seeing.in_use import NoSource
+from mdev_node_agent.seeing.sight import Sight
 from tests.memkernel.kernel import MemoryKernel
 from tests.memkernel.vfio_functions import CARD, VfioFunctions, vf_address
 from tests.memkernel.vgpu import Vgpu

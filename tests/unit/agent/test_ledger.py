@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mdev_node_agent.ledger import FILE, Ledger, Made
+from mdev_node_agent.memory.ledger import FILE, Ledger, Made
 
 MADE = Made(instance="uuid-1", reservation="move-1", boot_id="boot-1", backend="mdev")
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from mdev_api.hashing import profile_name
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, FailureReason, Intent, State
-from mdev_node_agent.claims import taken_places
-from mdev_node_agent.decision import next_step
-from mdev_node_agent.in_use import InUse, Source, Use
-from mdev_node_agent.ledger import Made
-from mdev_node_agent.observation import Instance, Observation, Offer, Parent, Unreadable
-from mdev_node_agent.record import Making, Record
-from mdev_node_agent.sight import Sight
-from mdev_node_agent.steps import Adopt, Attempt, Create, Remove, Settle, Situation
+from mdev_node_agent.deciding.claims import taken_places
+from mdev_node_agent.deciding.decision import next_step
+from mdev_node_agent.deciding.steps import Adopt, Attempt, Create, Remove, Settle, Situation
+from mdev_node_agent.memory.ledger import Made
+from mdev_node_agent.memory.record import Making, Record
+from mdev_node_agent.seeing.in_use import InUse, Source, Use
+from mdev_node_agent.seeing.observation import Instance, Observation, Offer, Parent, Unreadable
+from mdev_node_agent.seeing.sight import Sight
 from tests.agent.reservations import entry
 
 PLACES = ("0000:65:00.4", "0000:65:00.5", "0000:65:00.6", "0000:65:00.7")

@@ -12,7 +12,7 @@ import pytest
 from mdev_api.engine.metadata import ValueType
 from mdev_api.values import ValueFault, from_raw
 from mdev_node_agent.backends.mdev import MdevBackend
-from mdev_node_agent.observation import Instance, Offer
+from mdev_node_agent.seeing.observation import Instance, Offer
 from mdev_node_agent.sysfs.host import HostPort
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel

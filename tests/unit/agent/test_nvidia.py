@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mdev_node_agent.backends.nvidia import NAMES_FILE, Names, NvidiaBackend, creatable_types
-from mdev_node_agent.observation import Offer
+from mdev_node_agent.seeing.observation import Offer
 from tests.memkernel.kernel import MemoryKernel
 from tests.memkernel.vgpu import Vgpu
 

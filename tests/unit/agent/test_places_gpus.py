@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mdev_api.kinds.node_reservations import FailureReason, State, Waiting
-from mdev_node_agent.ledger import Ledger
+from mdev_node_agent.memory.ledger import Ledger
 from tests.agent.cards import (
     EIGHT,
     FIRST,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mdev_api.kinds.node_reservations import FailureReason, State, Waiting
-from mdev_node_agent.in_use import InUse, NoSource
+from mdev_node_agent.seeing.in_use import InUse, NoSource
 from tests.agent.cards import (
     CARD,
     NIC,

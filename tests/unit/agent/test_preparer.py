@@ -13,15 +13,15 @@ from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, Failure, FailureReason, State, Waiting
 from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import Credentials
-from mdev_node_agent.answers import Answers
+from mdev_node_agent.acting.answers import Answers
+from mdev_node_agent.acting.hands import Hands
+from mdev_node_agent.acting.preparer import Preparer
 from mdev_node_agent.backends.mdev import MdevBackend
-from mdev_node_agent.hands import Hands
-from mdev_node_agent.inventory import profile_of
-from mdev_node_agent.journal import Journal
-from mdev_node_agent.ledger import Ledger
-from mdev_node_agent.preparer import Preparer
+from mdev_node_agent.memory.journal import Journal
+from mdev_node_agent.memory.ledger import Ledger
+from mdev_node_agent.publishing.inventory import profile_of
+from mdev_node_agent.seeing.sight import Eye
 from mdev_node_agent.settings import Deadlines
-from mdev_node_agent.sight import Eye
 from tests.agent.reservations import entry, value
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mdev_api.kinds.device_profile import Published
-from mdev_node_agent.info_file import MAX_BYTES, MAX_MODELS, published_models
-from mdev_node_agent.published import choose_model, read_device_published, read_type_published, read_values
+from mdev_node_agent.metadata.info_file import MAX_BYTES, MAX_MODELS, published_models
+from mdev_node_agent.metadata.published import choose_model, read_device_published, read_type_published, read_values
 from mdev_node_agent.sysfs.host import HostPort
 
 MEMORY: dict[str, Any] = {"type": "int", "init_value": 4096, "allowed_values": [4096, "8192-16384"]}

@@ -9,7 +9,7 @@ import pytest
 
 from mdev_node_agent.backends.nvidia import NvidiaBackend
 from mdev_node_agent.backends.vfio_pci import VfioPciBackend
-from mdev_node_agent.discovery import observe
+from mdev_node_agent.seeing.discovery import observe
 from mdev_node_agent.sysfs.host import HostPort
 from tests.memkernel.kernel import MemoryKernel
 from tests.memkernel.tree import File, constant

@@ -14,7 +14,7 @@ import yaml
 
 from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.discover_command import as_document
-from mdev_node_agent.discovery import observe
+from mdev_node_agent.seeing.discovery import observe
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 from tests.memkernel.mtty import Mtty

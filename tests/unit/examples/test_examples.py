@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.discover_command import as_document
-from mdev_node_agent.discovery import observe
-from mdev_node_agent.facts import read_facts
+from mdev_node_agent.seeing.discovery import observe
+from mdev_node_agent.seeing.facts import read_facts
 from tests.memkernel.kernel import MemoryKernel
 from tests.memkernel.mtty import Mtty
 

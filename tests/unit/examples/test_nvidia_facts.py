@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mdev_node_agent.facts import Statement, read_facts
+from mdev_node_agent.seeing.facts import Statement, read_facts
 
 SCRIPT = Path(__file__).parents[3] / "docs" / "examples" / "nvidia_facts.py"
 TWO_CARDS = """\

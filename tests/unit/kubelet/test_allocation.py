@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, State
-from mdev_node_agent.in_use import InUse, Source, Use
 from mdev_node_agent.kubelet.allocation import (
     KEY_PREFIX,
     Armed,
@@ -27,9 +26,10 @@ from mdev_node_agent.kubelet.allocation import (
 )
 from mdev_node_agent.kubelet.foreign import taken_by
 from mdev_node_agent.kubelet.serving import Pod, Served, Service
-from mdev_node_agent.ledger import Made
-from mdev_node_agent.observation import Instance, Observation, Offer, Parent
-from mdev_node_agent.sight import Sight
+from mdev_node_agent.memory.ledger import Made
+from mdev_node_agent.seeing.in_use import InUse, Source, Use
+from mdev_node_agent.seeing.observation import Instance, Observation, Offer, Parent
+from mdev_node_agent.seeing.sight import Sight
 from tests.agent.reservations import entry as entry_content
 
 GPU = "vendor.com/gpu-1"

@@ -14,20 +14,20 @@ import pytest
 
 from mdev_api.hashing import instance_uuid
 from mdev_api.kube.client import Client
-from mdev_node_agent.answers import Answers
+from mdev_node_agent.acting.answers import Answers
+from mdev_node_agent.acting.hands import Hands
+from mdev_node_agent.acting.preparer import Preparer
 from mdev_node_agent.backends.mdev import MdevBackend
-from mdev_node_agent.hands import Hands
-from mdev_node_agent.in_use import NoSource
-from mdev_node_agent.journal import Journal
 from mdev_node_agent.kubelet import desk
 from mdev_node_agent.kubelet.allocation import KEY_PREFIX, RefusedError
 from mdev_node_agent.kubelet.desk import MAX_SLOTS, Desk
 from mdev_node_agent.kubelet.serving import Allocation, Asked, Pod, View
 from mdev_node_agent.kubelet.slots import FILE, UNSEEN_SECONDS, Slots
-from mdev_node_agent.ledger import Ledger, Made
-from mdev_node_agent.preparer import Preparer
+from mdev_node_agent.memory.journal import Journal
+from mdev_node_agent.memory.ledger import Ledger, Made
+from mdev_node_agent.seeing.in_use import NoSource
+from mdev_node_agent.seeing.sight import Eye
 from mdev_node_agent.settings import Deadlines
-from mdev_node_agent.sight import Eye
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 

@@ -9,14 +9,14 @@ import pytest
 
 from mdev_api.hashing import instance_uuid, profile_name
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, Failure, FailureReason, Intent, State, Waiting
-from mdev_node_agent.claims import claimed, elsewhere, waiting_slots
-from mdev_node_agent.decision import next_step
-from mdev_node_agent.in_use import InUse, Source, Use
+from mdev_node_agent.deciding.claims import claimed, elsewhere, waiting_slots
+from mdev_node_agent.deciding.decision import next_step
+from mdev_node_agent.deciding.steps import Attempt, Bind, Look, Read, Reading, Restore, Settle, Situation, Step, Write
 from mdev_node_agent.kubelet.serving import FreeSlots, Service
-from mdev_node_agent.observation import Instance, Observation, Offer, Parent
-from mdev_node_agent.record import Making, Record, Written
-from mdev_node_agent.sight import Sight
-from mdev_node_agent.steps import Attempt, Bind, Look, Read, Reading, Restore, Settle, Situation, Step, Write
+from mdev_node_agent.memory.record import Making, Record, Written
+from mdev_node_agent.seeing.in_use import InUse, Source, Use
+from mdev_node_agent.seeing.observation import Instance, Observation, Offer, Parent
+from mdev_node_agent.seeing.sight import Sight
 from tests.agent.reservations import entry as entry_content
 from tests.agent.reservations import value
 

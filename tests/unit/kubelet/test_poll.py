@@ -12,7 +12,7 @@ from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.kubelet import poll as module
 from mdev_node_agent.kubelet.pod_resources import Kubelet, KubeletSilentError
 from mdev_node_agent.kubelet.serving import View
-from mdev_node_agent.sight import Eye
+from mdev_node_agent.seeing.sight import Eye
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 from tests.waiting import eventually

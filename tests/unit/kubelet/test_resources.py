@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mdev_node_agent.kubelet.resources import ServeError, resources_of, types_of
-from mdev_node_agent.observation import Observation, Offer, Parent
+from mdev_node_agent.seeing.observation import Observation, Offer, Parent
 
 
 def node(**names: str | None) -> Observation:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdev_node_agent.in_use import InUse, Source, Use
 from mdev_node_agent.kubelet.serving import (
     Allocation,
     Asked,
@@ -20,7 +19,8 @@ from mdev_node_agent.kubelet.serving import (
     serve,
     uses_with,
 )
-from mdev_node_agent.observation import Instance
+from mdev_node_agent.seeing.in_use import InUse, Source, Use
+from mdev_node_agent.seeing.observation import Instance
 
 ONE, TWO = "11111111-aaaa-4aaa-8aaa-111111111111", "22222222-aaaa-4aaa-8aaa-222222222222"
 GPU = "vendor.com/gpu"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mdev_node_agent.in_use import InUse, Source, Use
 from mdev_node_agent.kubelet.serving import Allocation, Asked, OwnResource, Pod, Service, View, serve, uses_with
-from mdev_node_agent.observation import Instance
+from mdev_node_agent.seeing.in_use import InUse, Source, Use
+from mdev_node_agent.seeing.observation import Instance
 
 GPU = "vendor.com/gpu"
 POD = Pod(namespace="ns", name="launcher")

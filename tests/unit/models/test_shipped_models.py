@@ -16,7 +16,7 @@ from mdev_api.kinds.node_devices import NodeInstance
 from mdev_api.meaning import metadata_of, source_of
 from mdev_api.reading import Reading, compile_models, read_profile
 from mdev_node_agent.backends.mdev import MdevBackend
-from mdev_node_agent.discovery import observe
+from mdev_node_agent.seeing.discovery import observe
 from tests.memkernel.kernel import MemoryKernel
 from tests.memkernel.mtty import Mtty
 

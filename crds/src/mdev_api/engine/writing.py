@@ -9,7 +9,8 @@ released, and doing it again does nothing. Otherwise:
   one that is to be off, or was off already, at most once.
 
 Both go through the parameters in the order of definition. The agent carries the same out from the entry alone
-(:mod:`mdev_node_agent.configuring`); it reads back after each write, so parameters that act on each other show.
+(:mod:`mdev_node_agent.deciding.configuring`); it reads back after each write, so parameters that act on each other
+show.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The interface of a back-end: discovery, create, configure, read back, release.
 
 A back-end is one file with these five functions and nothing else: adding one touches no other. All names it is given
-were validated against an :class:`~mdev_node_agent.observation.Observation` of this node first (design section 7), and
-all errors are OSError with the kernel's errno.
+were validated against an :class:`~mdev_node_agent.seeing.observation.Observation` of this node first (design section
+7), and all errors are OSError with the kernel's errno.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from mdev_node_agent.observation import Instance, Parent, Unreadable
+from mdev_node_agent.seeing.observation import Instance, Parent, Unreadable
 from mdev_node_agent.sysfs.port import Port
 
 

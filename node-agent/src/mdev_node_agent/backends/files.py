@@ -11,8 +11,8 @@ import errno
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
-from mdev_node_agent.observation import Unreadable
-from mdev_node_agent.published import VALUES
+from mdev_node_agent.metadata.published import VALUES
+from mdev_node_agent.seeing.observation import Unreadable
 from mdev_node_agent.sysfs.attribute import text_of, unreadable
 from mdev_node_agent.sysfs.entries import children
 from mdev_node_agent.sysfs.port import Directory

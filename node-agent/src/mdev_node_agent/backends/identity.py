@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from mdev_node_agent.observation import Unreadable
+from mdev_node_agent.seeing.observation import Unreadable
 from mdev_node_agent.sysfs.attribute import optional_text, unreadable
 from mdev_node_agent.sysfs.entries import optional_link
 from mdev_node_agent.sysfs.port import Directory, Port

@@ -8,8 +8,8 @@ Where things come from (kernel: Documentation/driver-api/vfio-mediated-device.rs
 * *The driver's name* is the parent's ``driver`` link; a virtual parent has none and takes its ``subsystem`` link. That
   is what the mdev core itself puts before the first ``-`` of each type's id (``dev_driver_string``): the same on every
   node, with or without an instance. The driver's version is ``module/<its module>/version``, where there is one.
-* *Published metadata and values* come from :mod:`mdev_node_agent.published`. A type with several models has an offer
-  for each, and all of them the same free instances.
+* *Published metadata and values* come from :mod:`mdev_node_agent.metadata.published`. A type with several models has an
+  offer for each, and all of them the same free instances.
 * *Attributes of an instance*, only where the driver publishes nothing: files that match the allow-list (``migration/*``
   and ``vendor/*``: groups that a driver fills, never the kernel's own ``power/`` or ``remove``), at most 8, and of at
   most 256 bytes each; a longer one is told as unreadable, because half a text would be compared as a whole. The same
@@ -27,11 +27,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mdev_node_agent import published
 from mdev_node_agent.backends.backend import Findings
 from mdev_node_agent.backends.files import ALLOWED, attributes_of, not_shown, permitted
 from mdev_node_agent.backends.identity import MAX_SHORT, driver_of, hardware_ids, numa_node
-from mdev_node_agent.observation import Instance, Offer, Parent, Unreadable
+from mdev_node_agent.metadata import published
+from mdev_node_agent.seeing.observation import Instance, Offer, Parent, Unreadable
 from mdev_node_agent.sysfs.attribute import GONE, contents, optional_text, text_of, unreadable
 from mdev_node_agent.sysfs.entries import children, entries, optional_link
 from mdev_node_agent.sysfs.port import Directory, Port

@@ -30,8 +30,8 @@ from mdev_node_agent.backends.backend import Findings
 from mdev_node_agent.backends.files import ALLOWED, attributes_of, not_shown, permitted
 from mdev_node_agent.backends.identity import driver_of
 from mdev_node_agent.backends.pci import DEVICES, card, card_of, each_function, vfio_device
-from mdev_node_agent.durable import write_whole
-from mdev_node_agent.observation import Instance, Offer, Parent, Unreadable
+from mdev_node_agent.memory.durable import write_whole
+from mdev_node_agent.seeing.observation import Instance, Offer, Parent, Unreadable
 from mdev_node_agent.sysfs.attribute import contents, reason, text_of, unreadable
 from mdev_node_agent.sysfs.entries import optional_link
 from mdev_node_agent.sysfs.port import Directory, Port

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mdev_node_agent.backends.identity import driver_of, hardware_ids, numa_node
-from mdev_node_agent.observation import Parent, Unreadable
+from mdev_node_agent.seeing.observation import Parent, Unreadable
 from mdev_node_agent.sysfs.attribute import GONE, unreadable
 from mdev_node_agent.sysfs.entries import children, entries, optional_link
 from mdev_node_agent.sysfs.port import Directory, Port

@@ -6,10 +6,11 @@ Nothing is written to sysfs for either; values that were written are restored be
 
 A *parent* is the physical function behind a virtual one, else the function itself; the *type* of an offer is the
 driver's name, and the profile has none. *Places* are all functions of that parent and driver: which of them are free,
-nobody claims and nobody uses, is no question of sysfs (:mod:`mdev_node_agent.making`).
+nobody claims and nobody uses, is no question of sysfs (:mod:`mdev_node_agent.deciding.making`).
 
-A function may publish its metadata (:mod:`mdev_node_agent.published`); functions that publish different things are
-offers of their own. Functions of NVIDIA's driver are the other back-end's, also in the moment before their files come.
+A function may publish its metadata (:mod:`mdev_node_agent.metadata.published`); functions that publish different things
+are offers of their own. Functions of NVIDIA's driver are the other back-end's, also in the moment before their files
+come.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from mdev_node_agent.backends.backend import Findings
 from mdev_node_agent.backends.files import ALLOWED, attributes_of, permitted
 from mdev_node_agent.backends.identity import driver_of, hardware_ids
 from mdev_node_agent.backends.pci import DEVICES, card, card_of, each_function, vfio_device
-from mdev_node_agent.observation import Instance, Offer, Unreadable
-from mdev_node_agent.published import parameter_names, read_device_published, read_values
+from mdev_node_agent.metadata.published import parameter_names, read_device_published, read_values
+from mdev_node_agent.seeing.observation import Instance, Offer, Unreadable
 from mdev_node_agent.sysfs.attribute import text_of
 from mdev_node_agent.sysfs.entries import children, optional_link
 from mdev_node_agent.sysfs.port import Directory, Port

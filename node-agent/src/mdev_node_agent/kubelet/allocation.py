@@ -20,10 +20,10 @@ from typing import TypeAlias
 
 from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, Intent, Role, State
-from mdev_node_agent.in_use import InUse
-from mdev_node_agent.ledger import Made
-from mdev_node_agent.observation import Instance, Observation
-from mdev_node_agent.sight import Sight
+from mdev_node_agent.memory.ledger import Made
+from mdev_node_agent.seeing.in_use import InUse
+from mdev_node_agent.seeing.observation import Instance, Observation
+from mdev_node_agent.seeing.sight import Sight
 
 KEY_PREFIX = "allocated-"
 """Of the keys in journal and ledger of devices that Allocate has made; their UUIDs are made from these keys."""

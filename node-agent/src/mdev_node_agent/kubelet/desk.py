@@ -21,17 +21,17 @@ from functools import partial
 import structlog
 
 from mdev_api.hashing import instance_uuid
+from mdev_node_agent.acting.hands import Hands
+from mdev_node_agent.acting.preparer import Preparer
 from mdev_node_agent.blocking import in_thread
-from mdev_node_agent.hands import Hands
-from mdev_node_agent.journal import JournalError
+from mdev_node_agent.deciding.steps import Create
 from mdev_node_agent.kubelet.allocation import KEY_PREFIX, Existing, RefusedError, Room, Stock, choose, stock_of
 from mdev_node_agent.kubelet.resources import types_of
 from mdev_node_agent.kubelet.serving import OwnResource
 from mdev_node_agent.kubelet.slots import GONE_SECONDS, Presence, Slot, Slots, presences
-from mdev_node_agent.observation import Instance, Observation
-from mdev_node_agent.preparer import Preparer
-from mdev_node_agent.sight import Eye, Sight
-from mdev_node_agent.steps import Create
+from mdev_node_agent.memory.journal import JournalError
+from mdev_node_agent.seeing.observation import Instance, Observation
+from mdev_node_agent.seeing.sight import Eye, Sight
 from mdev_node_agent.sysfs.attribute import reason
 
 log = structlog.get_logger(__name__)

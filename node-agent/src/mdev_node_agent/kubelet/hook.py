@@ -17,11 +17,11 @@ import grpc
 import structlog
 
 from mdev_api.kinds.node_reservations import State
+from mdev_node_agent.acting.preparer import Preparer
 from mdev_node_agent.kubelet.hook_decision import Bind, Code, Pass, Refuse, Vmi, VmiError, decide, vmi_of
 from mdev_node_agent.kubelet.protos import nodehook_v1alpha1_pb2 as api
 from mdev_node_agent.kubelet.protos import nodehook_v1alpha1_pb2_grpc as services
-from mdev_node_agent.preparer import Preparer
-from mdev_node_agent.sight import Eye
+from mdev_node_agent.seeing.sight import Eye
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ import structlog
 
 from mdev_node_agent.blocking import in_thread
 from mdev_node_agent.kubelet.pod_resources import Kubelet
-from mdev_node_agent.sight import Eye
+from mdev_node_agent.seeing.sight import Eye
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mdev_node_agent.in_use import InUse, Source, Use
-from mdev_node_agent.observation import Instance
+from mdev_node_agent.seeing.in_use import InUse, Source, Use
+from mdev_node_agent.seeing.observation import Instance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

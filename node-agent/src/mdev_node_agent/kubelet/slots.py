@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from mdev_node_agent.durable import write_whole
+from mdev_node_agent.memory.durable import write_whole
 
 FILE = "slots.json"
 GONE_SECONDS = 5.0

@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 
-from mdev_node_agent.hands import Hands
+from mdev_node_agent.acting.hands import Hands
+from mdev_node_agent.acting.preparer import Preparer
 from mdev_node_agent.kubelet.desk import Desk
 from mdev_node_agent.kubelet.hook import NodeHook, serve_hook
 from mdev_node_agent.kubelet.plugin import serve_plugin
@@ -15,9 +16,8 @@ from mdev_node_agent.kubelet.pod_resources import Kubelet
 from mdev_node_agent.kubelet.poll import poll
 from mdev_node_agent.kubelet.resources import resources_of
 from mdev_node_agent.kubelet.slots import Slots
-from mdev_node_agent.preparer import Preparer
+from mdev_node_agent.seeing.sight import Eye, Sight
 from mdev_node_agent.settings import RunSettings
-from mdev_node_agent.sight import Eye, Sight
 
 log = structlog.get_logger(__name__)
 

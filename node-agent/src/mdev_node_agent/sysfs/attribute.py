@@ -1,8 +1,8 @@
 """Attributes as text, and errors as something that can be told instead of raised.
 
 Discovery looks at a node that changes under it: any attribute may vanish, refuse, or answer with an error at any
-moment. What goes wrong with one of them becomes an :class:`~mdev_node_agent.observation.Unreadable`, and the look goes
-on.
+moment. What goes wrong with one of them becomes an :class:`~mdev_node_agent.seeing.observation.Unreadable`, and the
+look goes on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from mdev_node_agent.observation import Unreadable
+from mdev_node_agent.seeing.observation import Unreadable
 from mdev_node_agent.sysfs.port import Directory
 
 GONE = frozenset({errno.ENOENT, errno.ENODEV})

@@ -1,0 +1,1 @@
+"""What is decided, done: single steps on the kernel, with deadlines, and the answer."""

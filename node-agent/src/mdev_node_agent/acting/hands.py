@@ -1,0 +1,190 @@
+"""Carries single steps out: journal and ledger first, then the back-end. Blocking; each call runs in its own thread.
+
+Every name that comes here was checked against what this node shows (:mod:`mdev_node_agent.deciding.hold`). Raises
+OSError with the kernel's errno, or :class:`~mdev_node_agent.memory.journal.JournalError`, and then nothing was touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+
+from mdev_api.engine.metadata import ValueType
+from mdev_api.values import ValueFault, from_raw
+from mdev_node_agent.backends.backend import Backend
+from mdev_node_agent.deciding.steps import Adopt, Bind, Create, Read, Reading, Remove, Restore, Write
+from mdev_node_agent.memory.journal import Journal, JournalError
+from mdev_node_agent.memory.ledger import Ledger, Made
+from mdev_node_agent.memory.record import Making, Record, Written, lines_of, write_line
+from mdev_node_agent.sysfs.attribute import GONE, errno_name, reason
+from mdev_node_agent.sysfs.port import Port
+
+log = structlog.get_logger(__name__)
+
+
+class Hands:
+    """The back-ends of one node, with journal and ledger. ``boot_id``: of this boot."""
+
+    def __init__(
+        self, *, port: Port, backends: Sequence[Backend], journal: Journal, ledger: Ledger, boot_id: str
+    ) -> None:
+        self._port = port
+        self._backends = {backend.name: backend for backend in backends}
+        self.boot_id = boot_id
+        self.journal = journal
+        self.ledger = ledger
+
+    def create(self, entry: str, step: Create) -> None:
+        """Make the instance. EEXIST and every other errno: nothing of ours is there.
+
+        The claim comes first: journal and ledger name the instance before the journal says that the driver is asked.
+        """
+        self._leave(entry, step)
+        self._begin(entry, Record(instance=step.instance, backend=step.backend))
+        made = self._made(entry, step.instance, step.backend, parent=step.parent, type=step.type)
+        self._list(replace(made, made=not step.place))
+        try:
+            self.journal.append(entry, _making(Making.BEGUN))
+            self._backends[step.backend].create(
+                self._port, parent=step.parent, type_id=step.type, instance=step.instance
+            )
+        except (OSError, JournalError):
+            self._note(entry, _making(Making.NONE))
+            self._strike(step.instance)
+            raise
+        if step.place:
+            self._confirm(made)
+        self.journal.append(entry, _making(Making.DONE), sync=False)
+
+    def adopt(self, entry: str, step: Adopt) -> None:
+        """Take on an instance that an earlier try of this reservation has made."""
+        self._begin(entry, step.record)
+        made = self._made(entry, step.record.instance, step.record.backend, parent=step.parent, type=step.type)
+        self._list(made)
+        self.journal.append(entry, _making(Making.DONE))
+
+    def bind(self, entry: str, step: Bind) -> None:
+        """Remember, before anything is written to it, which instance a slot stands for."""
+        self._begin(entry, step.record)
+
+    def read(self, step: Read) -> dict[str, Reading]:
+        """What the parameter files say now; a file that cannot be read is told, not raised."""
+        return {name: self._reading(step, ValueType(kind), attribute) for name, kind, attribute in step.files}
+
+    def write(self, entry: str, step: Write) -> None:
+        """Change one value."""
+        value = step.value
+        self._begin(entry, step.record)
+        written = Written(
+            name=value.name,
+            type=str(value.type),
+            attribute=value.attribute,
+            before=step.before,
+            after=value.value,
+        )
+        self.journal.append(entry, write_line(written))
+        backend = self._backends[step.record.backend]
+        backend.write(self._port, instance=step.record.instance, attribute=value.attribute, text=value.value)
+        self.journal.append(entry, {"event": "wrote", "name": value.name}, sync=False)
+
+    def restore(self, step: Restore) -> None:
+        """Write the old value back."""
+        backend = self._backends[step.backend]
+        backend.write(self._port, instance=step.instance, attribute=step.written.attribute, text=step.written.before)
+
+    def remove(self, entry: str, step: Remove) -> None:
+        """Give the device back; one that is gone already is what was wanted."""
+        try:
+            self._backends[step.backend].release(self._port, instance=step.instance)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+        self._note(entry, _making(Making.GONE))
+        self._strike(step.instance)
+
+    def fail(self, entry: str, failure: Mapping[str, object]) -> None:
+        """Remember why the preparation failed, so that no restart tries it again."""
+        self._note(entry, {"event": "failed", "failure": failure}, sync=True)
+
+    def end(self, entry: str, *, undone: bool = False) -> None:
+        """The entry needs nothing of the journal any more.
+
+        A claim ends with it if all is ``undone``, also what turned out not to be ours, or if nothing has come of it.
+        """
+        record = self.journal.records.get(entry)
+        if record is not None and (undone or record.making is Making.NONE):
+            self._strike_claim(entry, record.instance)
+        self._note(entry, {"event": "end"}, sync=True)
+
+    def forget(self, instance: str) -> None:
+        """The instance is gone: it is ours no longer."""
+        self._strike(instance)
+
+    def _begin(self, entry: str, record: Record) -> None:
+        if entry not in self.journal.records:
+            for line in lines_of(record):
+                self.journal.append(entry, line)
+        known = self.journal.records[entry].instance
+        if known != record.instance:
+            # It could not be read before: whoever decided this did not know of it.
+            raise JournalError(f"the journal names {known} for this reservation already, not {record.instance}")
+
+    def _note(self, entry: str, line: Mapping[str, object], *, sync: bool = False) -> None:
+        """What only spares work after a restart: a disk that refuses it must not stop what has already happened."""
+        if entry not in self.journal.records:
+            return
+        try:
+            self.journal.append(entry, line, sync=sync)
+        except JournalError as error:
+            log.error("not in the journal", reservation=entry, note=line["event"], reason=str(error))
+
+    def _leave(self, entry: str, step: Create) -> None:
+        """Give up the place that was claimed before and that somebody else has taken meanwhile."""
+        record = self.journal.records.get(entry)
+        if record is not None and record.instance != step.instance:
+            self._strike_claim(entry, record.instance)
+            self.journal.append(entry, {"event": "end"})
+
+    def _strike_claim(self, entry: str, instance: str) -> None:
+        listed = self.ledger.instances.get(instance)
+        if listed is not None and listed.reservation == entry:
+            self._strike(instance)
+
+    def _made(self, entry: str, instance: str, backend: str, *, parent: str, type: str) -> Made:
+        return Made(
+            instance=instance, reservation=entry, boot_id=self.boot_id, backend=backend, parent=parent, type=type
+        )
+
+    def _confirm(self, made: Made) -> None:
+        """The place is more than claimed now. A disk that refuses this only spares it from being collected."""
+        try:
+            self.ledger.add(made)
+        except OSError as error:
+            log.error("not confirmed in the ledger", instance=made.instance, reason=str(error))
+
+    def _list(self, made: Made) -> None:
+        try:
+            self.ledger.add(made)
+        except OSError as error:
+            raise JournalError(f"the ledger cannot be written ({error}): correct --state-dir") from error
+
+    def _strike(self, instance: str) -> None:
+        try:
+            self.ledger.strike(instance)
+        except OSError as error:
+            log.error("not struck from the ledger", instance=instance, reason=str(error))
+
+    def _reading(self, step: Read, kind: ValueType, attribute: str) -> Reading:
+        try:
+            backend = self._backends[step.backend]
+            return Reading(value=from_raw(kind, backend.read(self._port, instance=step.instance, attribute=attribute)))
+        except OSError as error:
+            return Reading(errno=errno_name(error), message=reason(error))
+        except ValueFault as fault:
+            return Reading(message=str(fault))
+
+
+def _making(state: Making) -> dict[str, str]:
+    return {"event": "making", "state": str(state)}

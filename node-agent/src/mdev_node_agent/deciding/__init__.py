@@ -1,0 +1,1 @@
+"""What next and why: pure decisions from entry, answer, record and sight."""

@@ -1,0 +1,35 @@
+"""The ledger's rule: what we made, nobody holds and nobody uses does not stay for ever.
+
+An instance of the ledger that is in no reservation and provably unused for ten minutes is removed. Provably: every look
+of these ten minutes said No; a single other answer, or a device that was not seen, begins them anew. What is not in
+the ledger is never removed. Nothing is removed unless the API server's reservations are known, since a missing one
+means Hold: only an object that was read and that has no such entry says that nobody holds the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from mdev_node_agent.seeing.in_use import InUse
+from mdev_node_agent.seeing.sight import Sight
+
+UNUSED_SECONDS = 600.0
+
+
+def unused_since(
+    earlier: Mapping[str, float], sight: Sight, made: Collection[str], held: Collection[str], now: float
+) -> dict[str, float]:
+    """Since when (seconds of a monotonic clock) each instance of the ledger is held and used by nobody."""
+    idle = {
+        instance
+        for instance in made
+        if instance not in held
+        and sight.observation.instance(instance) is not None
+        and sight.use(instance).state is InUse.NO
+    }
+    return {instance: earlier.get(instance, now) for instance in idle}
+
+
+def to_remove(since: Mapping[str, float], now: float) -> tuple[str, ...]:
+    """Instances whose ten minutes are over."""
+    return tuple(sorted(instance for instance, began in since.items() if now - began >= UNUSED_SECONDS))

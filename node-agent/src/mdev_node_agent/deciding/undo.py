@@ -1,0 +1,171 @@
+"""Intents Undo, UndoIfUnused and RemoveIfUnused: take back what we did, and only that.
+
+What we made is removed; what we wrote is written back, in reverse, once each (also to a device that lasts, before our
+claim of it ends); what neither journal, status, ledger nor a derived UUID proves to be ours stays. ``remove`` on a
+device that somebody has open would take it from a running guest, so it is only asked for when the intent's condition on
+use holds, seen in a fresh look. A failed undo is Tainted: kept, told, and tried again at each rescan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from mdev_api.kinds.node_reservations import EntryAnswer, Failure, FailureReason, Intent, Role, State, Waiting
+from mdev_api.kinds.node_reservations import Step as StepName
+from mdev_node_agent.deciding.standing import backend_of, is_place, standing
+from mdev_node_agent.deciding.steps import Look, Read, Remove, Restore, Settle, Situation, Step, answer_of, failure
+from mdev_node_agent.memory.record import Making, Record, Written
+from mdev_node_agent.seeing.in_use import InUse
+
+
+def undo(situation: Situation) -> Step:
+    """The next step of Undo or UndoIfUnused."""
+    record = standing(situation)
+    if record is None or _is_over(situation, record):
+        if record is not None and record.making is Making.GONE and is_place(situation, record):
+            # No event tells that a place is free again: what is published has to follow before the answer does.
+            return _settle(situation, record, State.UNDONE) if situation.attempt.fresh else Look()
+        return _settle(situation, record, State.UNDONE)
+    made, lasts = record.making in (Making.BEGUN, Making.DONE), _lasts(situation, record.instance)
+    stopped: Step | None = _stopped(situation, record, record.instance)
+    if stopped is None and not (made and lasts and not record.writes):
+        stopped = _wait_for_use(situation, record, record.instance)
+    if stopped is not None:
+        return stopped
+    if made and not (lasts and record.writes):
+        return Remove(instance=record.instance, backend=record.backend)
+    return _restore(situation, record)
+
+
+def remove(situation: Situation) -> Step:
+    """The next step of RemoveIfUnused: only an instance of the ledger goes; any other is kept, and that is told."""
+    record = standing(situation)
+    instance = situation.entry.device.instance or (record.instance if record is not None else None)
+    if instance is None or (situation.sight.is_gone(instance) and not situation.busy):
+        return _settle(situation, record, State.REMOVED)
+    if not situation.listed and not situation.busy:
+        if not situation.attempt.fresh:
+            return Look()
+        kept = failure(
+            FailureReason.INVALID,
+            f"device {instance} is not in this agent's ledger, so it was not made by it: kept, never removed",
+            step=StepName.REMOVE,
+        )
+        answer = answer_of(situation, State.HANDED_OVER, record=record, instance=instance, failed=kept)
+        return Settle(answer=answer, ended=True)
+    stopped = _stopped(situation, record, instance) or _wait_for_use(situation, record, instance)
+    return stopped or Remove(instance=instance, backend=backend_of(situation, instance))
+
+
+def _lasts(situation: Situation, instance: str) -> bool:
+    """Is the device there before and after, so that releasing it only ends a claim?"""
+    observation = situation.sight.observation
+    seen = observation.instance(instance)
+    offer = None if seen is None else observation.offer(seen.parent, seen.type)
+    return offer is not None and offer.lasting
+
+
+def _is_over(situation: Situation, record: Record) -> bool:
+    """Nothing is left to be undone."""
+    if situation.busy:
+        return False
+    if record.making is Making.GONE or situation.sight.is_gone(record.instance):
+        return True
+    return record.making is Making.NONE and not record.writes
+
+
+def _settle(situation: Situation, record: Record | None, state: State) -> Settle:
+    earlier = situation.answer.failure if situation.answer is not None else None
+    if earlier is None and record is not None and record.failure is not None:
+        earlier = Failure.model_validate(record.failure)
+    place = record.instance if record is not None and is_place(situation, record) else None
+    answer = EntryAnswer(id=situation.entry.id, state=state, instance=place, failure=earlier)
+    return Settle(answer=answer, ended=True)
+
+
+def _stopped(situation: Situation, record: Record | None, instance: str) -> Settle | None:
+    """Why nothing can be done now: a call, ours or the kernel's own removal, is on its way, or the undo has failed."""
+    if situation.busy or situation.sight.is_leaving(instance):
+        return Settle(answer=_unfinished(situation, record, waiting=Waiting.REMOVE_BLOCKED))
+    if situation.attempt.failure is not None:
+        failed = situation.attempt.failure
+        return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=failed))
+    answer = situation.answer
+    if answer is not None and answer.state is State.TAINTED and not situation.attempt.retry:
+        return Settle(answer=answer)
+    return None
+
+
+def _wait_for_use(situation: Situation, record: Record | None, instance: str) -> Step | None:
+    """None: the intent's condition on use holds, and that was seen just now.
+
+    A source is put back while its VM runs: what was changed there is runtime-writable, and nothing is removed.
+    """
+    only_written = record is not None and record.making is Making.NONE
+    is_source = situation.entry.role is Role.SOURCE and situation.entry.intent is not Intent.REMOVE_IF_UNUSED
+    if is_source and only_written:
+        return None if situation.attempt.fresh else Look()
+    state = situation.sight.use(instance).state
+    if state is InUse.YES:
+        return Settle(answer=_unfinished(situation, record, waiting=Waiting.IN_USE))
+    if state is InUse.UNKNOWN and situation.entry.intent is not Intent.UNDO:
+        return Settle(answer=_unfinished(situation, record, waiting=Waiting.IN_USE_UNKNOWN))
+    return None if situation.attempt.fresh else Look()
+
+
+def _restore(situation: Situation, record: Record) -> Step:
+    """Go back through the writes, last first. A value that reads as it was before a write needs no write."""
+    attempt = situation.attempt
+    if attempt.readings is None:
+        files = tuple(dict.fromkeys((w.name, w.type, w.attribute) for w in record.writes))
+        return Read(instance=record.instance, backend=record.backend, files=files)
+    # Of several writes to one parameter the first knows what was there.
+    first = {w.name: w for w in reversed(record.writes)}
+    wrong = [w for w in first.values() if attempt.readings[w.name].value != w.before]
+    if not wrong and record.making is not Making.NONE:
+        return Remove(instance=record.instance, backend=record.backend)
+    if not wrong:
+        return _settle(situation, record, State.UNDONE)
+    for written in _to_take_back(record.writes, attempt.restored):
+        if attempt.readings[written.name].value != written.before:
+            seen = situation.sight.observation.instance(record.instance)
+            parent = "" if seen is None else seen.parent
+            return Restore(instance=record.instance, backend=record.backend, parent=parent, written=written)
+    written, reading = wrong[0], attempt.readings[wrong[0].name]
+    failed = failure(
+        FailureReason.READBACK_MISMATCH,
+        f"{written.attribute} of {record.instance} should be {written.before!r} again and reads "
+        f"{reading.value!r} {reading.message}".rstrip(),
+        step=StepName.UNDO,
+        parameter=written.name,
+        errno=reading.errno,
+    )
+    return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=failed))
+
+
+def _to_take_back(writes: Sequence[Written], restored: Collection[tuple[str, str]]) -> list[Written]:
+    """Last first; once an earlier write to a parameter was taken back, the later ones to it are history."""
+    left: list[Written] = []
+    over: set[str] = set()
+    for written in writes:
+        if written.key in restored:
+            over.add(written.name)
+        elif written.name not in over:
+            left.append(written)
+    return left[::-1]
+
+
+def _unfinished(
+    situation: Situation,
+    record: Record | None,
+    *,
+    waiting: Waiting | None = None,
+    state: State | None = None,
+    failed: Failure | None = None,
+) -> EntryAnswer:
+    """The answer so far with the reason why the undo does not go on. The first failure stays the one that is told."""
+    base = situation.answer or answer_of(situation, State.PENDING, record=record)
+    first = base.failure
+    if first is None and record is not None and record.failure is not None:
+        first = Failure.model_validate(record.failure)
+    return base.model_copy(update={"state": state or base.state, "waiting": waiting, "failure": first or failed})

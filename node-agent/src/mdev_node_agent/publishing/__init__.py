@@ -1,0 +1,1 @@
+"""What was seen, told: NodeDevices, DeviceProfiles, the sign of life."""

@@ -1,0 +1,1 @@
+"""What is there: from sysfs to one latest look at the node."""

@@ -1,0 +1,95 @@
+"""When to look at the node: at once, after kernel uevents, and each minute in any case.
+
+Uevents come in bursts (four for one new mdev), so a look waits until they pause for a moment. Events that the kernel
+dropped, and attribute writes, which send none, are what the rescan is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import structlog
+
+from mdev_node_agent.seeing.sight import Eye
+from mdev_node_agent.sysfs.port import EventsLost, Port, Uevent
+
+log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS = 0.05
+LONGEST_BURST_SECONDS = 0.5
+HURRY_SECONDS = 2.0
+SUBSYSTEMS = frozenset({"mdev", "pci", "vfio", "vfio-dev"})
+
+
+def concerns_devices(event: Uevent | EventsLost) -> bool:
+    """Could the event have changed what there is to see?"""
+    if isinstance(event, EventsLost):
+        return True
+    return event.subsystem in SUBSYSTEMS or "MDEV_STATE" in event.properties
+
+
+class Scanner:
+    """Looks whenever there is a reason.
+
+    ``hurry``: does somebody wait for what no event tells (a device that is closed)? ``on_rescan`` is called after each
+    look of the timer.
+    """
+
+    def __init__(
+        self, *, eye: Eye, rescan_seconds: float, hurry: Callable[[], bool], on_rescan: Callable[[], None]
+    ) -> None:
+        self._eye = eye
+        self._rescan_seconds = rescan_seconds
+        self._hurry = hurry
+        self._on_rescan = on_rescan
+        self._event = asyncio.Event()
+
+    async def run(self, port: Port) -> None:
+        """Look until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen(port), name="uevents")
+            group.create_task(self._follow_events(), name="looks")
+            group.create_task(self._rescan(), name="rescan")
+            group.create_task(self._look_in_a_hurry(), name="hurry")
+
+    async def _listen(self, port: Port) -> None:
+        while True:
+            try:
+                async for event in port.events():
+                    if isinstance(event, EventsLost):
+                        log.warning("the kernel dropped events, looking at everything")
+                    if concerns_devices(event):
+                        self._event.set()
+            except OSError as error:
+                log.error("no kernel events, only the rescan tells what changes", reason=str(error))
+            await asyncio.sleep(self._rescan_seconds)
+
+    async def _follow_events(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._event.wait()
+            latest = loop.time() + LONGEST_BURST_SECONDS
+            while self._event.is_set() and loop.time() < latest:
+                self._event.clear()
+                await asyncio.sleep(PAUSE_SECONDS)
+            await self._look()
+
+    async def _rescan(self) -> None:
+        while True:
+            await self._look()
+            self._on_rescan()
+            await asyncio.sleep(self._rescan_seconds * random.uniform(0.9, 1.1))
+
+    async def _look_in_a_hurry(self) -> None:
+        while True:
+            await asyncio.sleep(HURRY_SECONDS)
+            if self._hurry():
+                await self._look()
+
+    async def _look(self) -> None:
+        try:
+            await self._eye.look()
+        except OSError as error:
+            log.error("cannot look at the node", reason=str(error))
