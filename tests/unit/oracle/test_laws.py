@@ -45,7 +45,7 @@ def shuffled(thing: Any, random: Random) -> Any:
 
 
 @at_most(600)
-@given(worlds.sound_pairs(), seeds)
+@given(worlds.sound_pairs, seeds)
 def test_a_source_can_move_to_what_it_was_made_from(pair: tuple[Object, Object], seed: int) -> None:
     """Whichever of the allowed values it holds."""
     random = Random(seed)
@@ -61,7 +61,7 @@ def test_a_source_can_move_to_what_it_was_made_from(pair: tuple[Object, Object],
 
 
 @at_most(600)
-@given(worlds.sound_pairs())
+@given(worlds.sound_pairs)
 def test_a_source_that_is_defined_as_a_destination_needs_no_write_there(pair: tuple[Object, Object]) -> None:
     [model], [params] = pair[0].all("model") or [None], pair[0].all("params")
     assume(model is not None and all(body.all("value") not in ([], [None]) for _, body in params))
@@ -75,7 +75,7 @@ def test_a_source_that_is_defined_as_a_destination_needs_no_write_there(pair: tu
 
 
 @at_most(600)
-@given(worlds.sound_pairs(), seeds)
+@given(worlds.sound_pairs, seeds)
 def test_one_more_allowed_value_never_makes_it_worse(pair: tuple[Object, Object], seed: int) -> None:
     random = Random(seed)
     source, narrow = pair
@@ -99,7 +99,7 @@ def test_one_more_allowed_value_never_makes_it_worse(pair: tuple[Object, Object]
 
 
 @at_most(1000)
-@given(worlds.pairs(), seeds)
+@given(worlds.pairs, seeds)
 def test_the_answer_depends_on_no_order_of_input(pair: tuple[Any, Any], seed: int) -> None:
     before = said.by_engine(*map(worlds.written, pair))
     after = said.by_engine(*(worlds.written(shuffled(document, Random(seed))) for document in pair))
@@ -112,7 +112,7 @@ def test_the_answer_depends_on_no_order_of_input(pair: tuple[Any, Any], seed: in
 
 
 @at_most(1000)
-@given(worlds.sound_pairs(), seeds)
+@given(worlds.sound_pairs, seeds)
 def test_the_writes_make_a_device_that_shows_what_the_source_shows(pair: tuple[Object, Object], seed: int) -> None:
     """Each of its parameters reads the same or stands at its off value where there is none; no other is on."""
     source = naive_reading.read_source(worlds.written(pair[0]))

@@ -36,7 +36,7 @@ def held(source: str, destination: str, seed: int) -> dict[str, str]:
 
 
 @at_most(4500)
-@given(worlds.pairs(), seeds)
+@given(worlds.pairs, seeds)
 def test_the_engine_says_what_a_naive_reading_of_the_text_says(pair: tuple[Any, Any], seed: int) -> None:
     source, destination = map(worlds.written, pair)
     current = held(source, destination, seed) if seed % 2 else None
@@ -44,7 +44,7 @@ def test_the_engine_says_what_a_naive_reading_of_the_text_says(pair: tuple[Any, 
 
 
 @at_most(1200)
-@given(worlds.sound_pairs(), seeds)
+@given(worlds.sound_pairs, seeds)
 def test_faults_that_only_the_cluster_knows_are_judged_alike(pair: tuple[Any, Any], seed: int) -> None:
     """A source's own faults, and definitions that a fault hides: no file can bring the former before the engine."""
     random = Random(seed)
@@ -69,7 +69,7 @@ def test_every_finding_is_among_what_is_tried(code: str) -> None:
         answer = said.by_oracle(*map(worlds.written, pair))
         return answer is not None and code in {found for found, _ in answer.findings}
 
-    find(worlds.pairs(), has, settings=REACHABLE)
+    find(worlds.pairs, has, settings=REACHABLE)
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
@@ -78,4 +78,4 @@ def test_every_verdict_is_among_what_is_tried(verdict: Verdict) -> None:
         answer = said.by_oracle(*map(worlds.written, pair))
         return answer is not None and answer.verdict == verdict and len(answer.parameter_list) > 1
 
-    find(worlds.pairs(), has, settings=REACHABLE)
+    find(worlds.pairs, has, settings=REACHABLE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -14,6 +13,7 @@ from mdev_api.engine.plan import rank
 from mdev_api.migration_info import parse_destination, parse_source
 from tests.unit.oracle import naive, naive_reading, said, worlds
 from tests.unit.oracle.effort import at_most
+from tests.unit.oracle.tape import Tape, between, from_tape
 
 TYPES = ["gfx-4GB", "gfx-8GB", "gfx-varGB"]
 
@@ -74,15 +74,14 @@ def in_plain_words(plan: Plan) -> tuple[list[tuple[Any, ...]], set[tuple[Any, ..
     )
 
 
-@st.composite
-def sources_and_destinations(draw: Callable[[st.SearchStrategy[Any]], Any]) -> tuple[str, list[str]]:
-    source = worlds.sources(draw)
-    count = draw(st.integers(1, 3))
-    return worlds.written(source), [worlds.written(worlds.destinations(draw, source)) for _ in range(count)]
+def source_and_destinations(tape: Tape) -> tuple[str, list[str]]:
+    source = worlds.sources(tape)
+    count = between(tape, 1, 3)
+    return worlds.written(source), [worlds.written(worlds.destinations(tape, source)) for _ in range(count)]
 
 
 @at_most(1200)
-@given(sources_and_destinations(), st.sampled_from([None, *TYPES]), st.integers(0, 2**32), st.integers(1, 8))
+@given(from_tape(source_and_destinations), st.sampled_from([None, *TYPES]), st.integers(0, 2**32), st.integers(1, 8))
 def test_openings_are_ranked_as_a_naive_sort_by_the_text_ranks_them(
     documents: tuple[str, list[str]], source_type: str | None, seed: int, count: int
 ) -> None:

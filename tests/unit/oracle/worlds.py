@@ -6,16 +6,11 @@ numbers are the text that will stand in the file.
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from hypothesis import strategies as st
-
 from tests.unit.oracle.naive_reading import Number, Object, is_utf8
-
-Draw = Callable[[st.SearchStrategy[Any]], Any]
+from tests.unit.oracle.tape import Tape, between, chance, from_tape, one_of, some_of
 
 MODELS = ["com.gfx/GPU", "com.gfx/gpu", "com.gfx/GPU-4G", "vendor-a.com/m\u00fcller", "vendor-a.com/mu\u0308ller"]
 BAD_MODELS = ["", "a b", "a\u200bb", "a\ue000", "a\nb", "a\u00a0", "\ud800"]
@@ -49,32 +44,6 @@ BAD_TYPES = [None, "Bool", "", "float", "int ", Number("1"), True, [], Object()]
 NO_OBJECTS = [None, True, Number("1"), "", [], [Object()]]
 
 
-UP_TO = [st.integers(0, most) for most in range(100)]
-
-
-def up_to(draw: Draw, most: int) -> int:
-    return int(draw(UP_TO[most]))
-
-
-def chance(draw: Draw, percent: int) -> bool:
-    """Shrinks to False."""
-    return up_to(draw, 99) >= 100 - percent
-
-
-def one_of(draw: Draw, choices: Sequence[Any]) -> Any:
-    """Lists are copied, as documents are changed in place."""
-    choice = choices[up_to(draw, len(choices) - 1)]
-    return copy.deepcopy(choice) if isinstance(choice, list) else choice
-
-
-def some_of(draw: Draw, choices: Sequence[Any], least: int, most: int) -> list[Any]:
-    """Different ones, in some order."""
-    left, taken = list(choices), []
-    for _ in range(draw(st.integers(least, most))):
-        taken.append(left.pop(up_to(draw, len(left) - 1)))
-    return taken
-
-
 def written(thing: Any) -> str:
     """The JSON text of a document; what UTF-8 cannot carry is escaped."""
     if isinstance(thing, Object):
@@ -86,85 +55,85 @@ def written(thing: Any) -> str:
     return json.dumps(thing, ensure_ascii=isinstance(thing, str) and not is_utf8(thing))
 
 
-def source_parameters(draw: Draw, name: str) -> tuple[str, Object]:
-    kind = one_of(draw, TYPES)
+def source_parameters(tape: Tape, name: str) -> tuple[str, Object]:
+    kind = one_of(tape, TYPES)
     body = Object([("type", kind)])
     off = None
-    if chance(draw, 60):
-        off = one_of(draw, GOOD[kind])
+    if chance(tape, 60):
+        off = one_of(tape, GOOD[kind])
         body.append(("off_value", off))
-    if chance(draw, 5):
-        body.extend(one_of(draw, [[], [("value", None)]]))
+    if chance(tape, 5):
+        body.extend(one_of(tape, [[], [("value", None)]]))
     else:
-        body.append(("value", off if off is not None and chance(draw, 40) else one_of(draw, GOOD[kind])))
+        body.append(("value", off if off is not None and chance(tape, 40) else one_of(tape, GOOD[kind])))
     return name, body
 
 
-def sources(draw: Draw) -> Object:
+def sources(tape: Tape) -> Object:
     """A source without fault, but for what may be missing: its model, values."""
-    params = Object(source_parameters(draw, name) for name in some_of(draw, NAMES, 0 if chance(draw, 5) else 1, 4))
-    if chance(draw, 4):
-        return Object([*one_of(draw, [[], [("model", None)]]), ("params", params)])
-    return Object([("model", one_of(draw, MODELS[:2])), ("params", params)])
+    params = Object(source_parameters(tape, name) for name in some_of(tape, NAMES, 0 if chance(tape, 5) else 1, 4))
+    if chance(tape, 4):
+        return Object([*one_of(tape, [[], [("model", None)]]), ("params", params)])
+    return Object([("model", one_of(tape, MODELS[:2])), ("params", params)])
 
 
-def allowed_values(draw: Draw, kind: str, wanted: Any) -> list[Any]:
-    values = [one_of(draw, GOOD[kind]) for _ in range(draw(st.integers(1, 3)))]
-    if kind == "int" and chance(draw, 50):
-        values.insert(up_to(draw, len(values)), one_of(draw, RANGES))
-    if wanted is not None and chance(draw, 65):
+def allowed_values(tape: Tape, kind: str, wanted: Any) -> list[Any]:
+    values = [one_of(tape, GOOD[kind]) for _ in range(between(tape, 1, 3))]
+    if kind == "int" and chance(tape, 50):
+        values.insert(tape.up_to(len(values)), one_of(tape, RANGES))
+    if wanted is not None and chance(tape, 65):
         values.append(wanted)
     return values
 
 
-def destination_parameters(draw: Draw, wanted: Object | None) -> Object:
+def destination_parameters(tape: Tape, wanted: Object | None) -> Object:
     """A sound definition, near what ``wanted`` (a source's parameter) asks for."""
-    [kind] = wanted.all("type") if wanted is not None and not chance(draw, 8) else [one_of(draw, TYPES)]
+    [kind] = wanted.all("type") if wanted is not None and not chance(tape, 8) else [one_of(tape, TYPES)]
     same = wanted is not None and [kind] == wanted.all("type")
     value, off = (wanted.all(key)[:1] if same else [] for key in ("value", "off_value"))
     body = Object([("type", kind)])
     allowed = None
-    if chance(draw, 50):
-        allowed = allowed_values(draw, kind, value[0] if value and chance(draw, 80) else None)
+    if chance(tape, 50):
+        allowed = allowed_values(tape, kind, value[0] if value and chance(tape, 80) else None)
         body.append(("allowed_values", allowed))
     singles = [item for item in allowed or [] if kind == "str" or type(item) is not str]
-    init = one_of(draw, singles) if singles else one_of(draw, GOOD[kind])
+    init = one_of(tape, singles) if singles else one_of(tape, GOOD[kind])
     body.append(("init_value", init))
-    if off and chance(draw, 85):
+    if off and chance(tape, 85):
         body.append(("off_value", off[0]))
-        if allowed is not None and chance(draw, 70):
+        if allowed is not None and chance(tape, 70):
             allowed.append(off[0])
-    elif chance(draw, 50 if same else 80):
-        body.append(("off_value", one_of(draw, [init, *singles]) if chance(draw, 60) else one_of(draw, GOOD[kind])))
-    if chance(draw, 10):
+    elif chance(tape, 50 if same else 80):
+        body.append(("off_value", one_of(tape, [init, *singles]) if chance(tape, 60) else one_of(tape, GOOD[kind])))
+    if chance(tape, 10):
         body.append(("description", "what it is for"))
     return body
 
 
-def parameters_near(draw: Draw, source: Object) -> Object:
+def parameters_near(tape: Tape, source: Object) -> Object:
     """Definitions for most parameters of ``source`` in some order, and some of their own."""
     defined = [params for params in source.all("params") if isinstance(params, Object)]
     asked = dict(defined[0]) if defined else {}
-    names = [name for name in asked if not chance(draw, 12)]
-    if chance(draw, 30):
-        names += some_of(draw, [name for name in NAMES if name not in asked], 1, 2)
-    if chance(draw, 50):
-        names = some_of(draw, names, len(names), len(names))
-    return Object((name, destination_parameters(draw, asked.get(name))) for name in names)
+    names = [name for name in asked if not chance(tape, 12)]
+    if chance(tape, 30):
+        names += some_of(tape, [name for name in NAMES if name not in asked], 1, 2)
+    if chance(tape, 50):
+        names = some_of(tape, names, len(names), len(names))
+    return Object((name, destination_parameters(tape, asked.get(name))) for name in names)
 
 
-def destinations(draw: Draw, source: Object) -> Object:
+def destinations(tape: Tape, source: Object) -> Object:
     """A sound destination near ``source``, with one model or several."""
     [model] = source.all("model") or [None]
-    models = Object([(model or MODELS[0], Object([("params", parameters_near(draw, source))]))])
-    if chance(draw, 5):
+    models = Object([(model or MODELS[0], Object([("params", parameters_near(tape, source))]))])
+    if chance(tape, 5):
         models = Object((MODELS[2], body) for _, body in models)
-    if chance(draw, 3):
+    if chance(tape, 3):
         models = Object()
-    if chance(draw, 15):
-        for other in some_of(draw, MODELS[3:] + BAD_MODELS, 1, 2):
-            place = up_to(draw, len(models))
-            models.insert(place, (other, Object([("params", parameters_near(draw, source))])))
+    if chance(tape, 15):
+        for other in some_of(tape, MODELS[3:] + BAD_MODELS, 1, 2):
+            place = tape.up_to(len(models))
+            models.insert(place, (other, Object([("params", parameters_near(tape, source))])))
     return Object([("models", models)])
 
 
@@ -175,61 +144,64 @@ def paths(thing: Any) -> list[Object]:
     return [below for value in thing for below in paths(value)] if isinstance(thing, list) else []
 
 
-def spoiled(draw: Draw, document: Object) -> Any:
+def spoiled(tape: Tape, document: Object) -> Any:
     """The same document (changed in place) with one fault, or an unknown member, somewhere."""
-    if chance(draw, 2):
-        return one_of(draw, NO_OBJECTS)
+    if chance(tape, 2):
+        return one_of(tape, NO_OBJECTS)
     places = paths(document)
-    target = places[up_to(draw, len(places) - 1)]
-    if not target or chance(draw, 8):
+    target = places[tape.up_to(len(places) - 1)]
+    if not target or chance(tape, 8):
         nested = Object([("a", True), ("a", [])])
-        target.append(("extra", one_of(draw, [Number("1"), None, nested, [nested]])))
+        target.append(("extra", one_of(tape, [Number("1"), None, nested, [nested]])))
         return document
-    place = up_to(draw, len(target) - 1)
+    place = tape.up_to(len(target) - 1)
     key, value = target[place]
-    what = one_of(draw, ["replace", "replace", "replace", "rename", "twice", "remove"])
+    what = one_of(tape, ["replace", "replace", "replace", "rename", "twice", "remove"])
     if what == "twice":
-        target.insert(up_to(draw, len(target)), (key, one_of(draw, NO_OBJECTS) if chance(draw, 30) else value))
+        target.insert(tape.up_to(len(target)), (key, one_of(tape, NO_OBJECTS) if chance(tape, 30) else value))
     elif what == "remove":
         del target[place]
     elif what == "rename":
-        target[place] = (one_of(draw, [*BAD_NAMES, *BAD_MODELS, *MODELS]), value)
+        target[place] = (one_of(tape, [*BAD_NAMES, *BAD_MODELS, *MODELS]), value)
     else:
-        target[place] = (key, replacements(draw, key, target))
+        target[place] = (key, replacements(tape, key, target))
     return document
 
 
-def replacements(draw: Draw, key: str, body: Object) -> Any:
+def replacements(tape: Tape, key: str, body: Object) -> Any:
     kinds = [kind for kind in body.all("type") if type(kind) is str and kind in TYPES]
     if key in ("value", "off_value", "init_value") and kinds:
-        return one_of(draw, (BAD if chance(draw, 80) else GOOD)[kinds[0]])
+        return one_of(tape, (BAD if chance(tape, 80) else GOOD)[kinds[0]])
     if key == "allowed_values" and kinds:
-        faulty = BAD[kinds[0]] if kinds[0] != "int" or chance(draw, 50) else BAD_RANGES
-        items = [one_of(draw, faulty), *(one_of(draw, GOOD[kinds[0]]) for _ in range(draw(st.integers(0, 2))))]
-        return one_of(draw, [items, items[::-1], [], None, Object(), "0-255"])
+        faulty = BAD[kinds[0]] if kinds[0] != "int" or chance(tape, 50) else BAD_RANGES
+        items = [one_of(tape, faulty), *(one_of(tape, GOOD[kinds[0]]) for _ in range(between(tape, 0, 2)))]
+        return one_of(tape, [items, items[::-1], [], None, Object(), "0-255"])
     if key == "type":
-        return one_of(draw, [*BAD_TYPES, *TYPES])
+        return one_of(tape, [*BAD_TYPES, *TYPES])
     if key == "model":
-        return one_of(draw, [*BAD_MODELS, *MODELS, Number("1"), True, [], Object()])
-    return one_of(draw, NO_OBJECTS)
+        return one_of(tape, [*BAD_MODELS, *MODELS, Number("1"), True, [], Object()])
+    return one_of(tape, NO_OBJECTS)
 
 
-@st.composite
-def sound_pairs(draw: Draw) -> tuple[Object, Object]:
-    """A source and a destination without fault."""
-    source = sources(draw)
-    return source, destinations(draw, source)
+def _sound_pair(tape: Tape) -> tuple[Object, Object]:
+    source = sources(tape)
+    return source, destinations(tape, source)
 
 
-@st.composite
-def pairs(draw: Draw) -> tuple[Any, Any]:
-    """A source and a destination; now and then either has a fault."""
-    source = sources(draw)
-    destination: Any = destinations(draw, source)
-    if chance(draw, 25):
-        destination = spoiled(draw, destination)
-        if chance(draw, 20) and isinstance(destination, Object):
-            destination = spoiled(draw, destination)
-    if chance(draw, 8):
-        return spoiled(draw, source), destination
+def _pair(tape: Tape) -> tuple[Any, Any]:
+    source = sources(tape)
+    destination: Any = destinations(tape, source)
+    if chance(tape, 25):
+        destination = spoiled(tape, destination)
+        if chance(tape, 20) and isinstance(destination, Object):
+            destination = spoiled(tape, destination)
+    if chance(tape, 8):
+        return spoiled(tape, source), destination
     return source, destination
+
+
+sound_pairs = from_tape(_sound_pair)
+"""A source and a destination without fault."""
+
+pairs = from_tape(_pair)
+"""A source and a destination; now and then either has a fault."""
