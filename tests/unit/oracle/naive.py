@@ -7,6 +7,8 @@ independent readings of one text agree on thousands of cases only where both are
 Data, all plain: a *source* is ``{"model", "broken", "params": {name: {"type", "value", "off", "broken"}}}``; a
 *destination* is ``{"model", "broken", "hidden", "params": {name: {"type", "init", "off", "allowed", "broken"}}}`` in
 the order of definition. ``broken``: a SchemaError; ``hidden``: it hides the parameters. Absent is None everywhere.
+Optional: a source's ``"unknown_version"`` (its parameters are then only those given beside it), a destination's
+``"strategy"``, a parameter's ``"file"`` (False: nobody can write it) and ``"runtime"`` (True: also while it runs).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ INCOMPATIBLE = {
     "CannotDisable",
     "OffValueNotAllowed",
     "OffValueMismatch",
+    "UnknownVersion",
 }
 
 
@@ -45,13 +48,15 @@ def parameter_list(source: Mapping[str, Any]) -> dict[str, Value]:
     }
 
 
-def findings(source: Mapping[str, Any], destination: Mapping[str, Any]) -> set[Finding]:
+def findings(source: Mapping[str, Any], destination: Mapping[str, Any], stale: bool = False) -> set[Finding]:
     for side in (source, destination):
         if side["model"] is None and not side["broken"]:
             return {("NoModel", None)}
     if None not in (source["model"], destination["model"]) and source["model"] != destination["model"]:
         return {("ModelMismatch", None)}
-    found = {("SchemaError", None)} if source["broken"] or destination["broken"] else set()
+    found: set[Finding] = {("Stale", None)} if stale else set()
+    found |= {("SchemaError", None)} if source["broken"] or destination["broken"] else set()
+    found |= {("UnknownVersion", None)} if source.get("unknown_version") else set()
     found |= {("SchemaError", name) for name, p in source["params"].items() if p["broken"]}
     found |= {("Unreadable", name) for name, p in source["params"].items() if not p["broken"] and p["value"] is None}
     if None in (source["model"], destination["model"]):
@@ -78,7 +83,7 @@ def compare_one(name: str, source: Mapping[str, Any], destination: Mapping[str, 
     if d is None:
         return {("UnknownParameter", name)} if listed and not destination["hidden"] else set()
     if p is None:
-        return disable(name, d)
+        return set() if source.get("unknown_version") else disable(name, d)
     found: set[Finding] = set()
     same_type = p["type"] == d["type"]
     if not same_type:
@@ -102,10 +107,6 @@ def verdict(found: set[Finding]) -> str:
 def desired(source: Mapping[str, Any], destination: Mapping[str, Any]) -> dict[str, Value]:
     listed = parameter_list(source)
     return {name: listed[name] if name in listed else d["off"] for name, d in destination["params"].items()}
-
-
-def writes(wanted: Mapping[str, Value], current: Mapping[str, Value]) -> list[tuple[str, Value]]:
-    return [(name, value) for name, value in wanted.items() if name not in current or current[name] != value]
 
 
 def init_values(destination: Mapping[str, Any]) -> dict[str, Value]:

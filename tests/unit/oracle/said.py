@@ -6,11 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mdev_api.engine.metadata import Allowed, Answer, Metadata, Parameter, Source, SourceParameter, ValueType
+from mdev_api.engine.metadata import (
+    Allowed,
+    Answer,
+    Metadata,
+    Parameter,
+    Source,
+    SourceParameter,
+    ValueType,
+    WriteStrategy,
+)
 from mdev_api.engine.parameter_list import parameter_list
 from mdev_api.engine.verdict import compare
 from mdev_api.migration_info import UnusableError, parse_destination, parse_source
-from tests.unit.oracle import naive, naive_reading
+from tests.unit.oracle import naive, naive_reading, naive_writing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +43,8 @@ def by_engine(source: str, destination: str, current: Mapping[str, str] | None =
     return asked(read, metadata, current)
 
 
-def asked(source: Source, metadata: Metadata, current: Mapping[str, str] | None = None) -> Said:
-    answer = compare(source, metadata, current)
+def asked(source: Source, metadata: Metadata, current: Mapping[str, str] | None = None, stale: bool = False) -> Said:
+    answer = compare(source, metadata, current, stale="silent for an hour" if stale else None)
     assert answer.parameter_list == parameter_list(source), "the list comes from the source alone"
     return in_shared_words(answer)
 
@@ -59,8 +68,10 @@ def by_oracle(source: str, destination: str, current: Mapping[str, str] | None =
     return None if read is None or other is None else judged(read, other, current)
 
 
-def judged(source: dict[str, Any], destination: dict[str, Any], current: Mapping[str, str] | None = None) -> Said:
-    found = naive.findings(source, destination)
+def judged(
+    source: dict[str, Any], destination: dict[str, Any], current: Mapping[str, str] | None = None, stale: bool = False
+) -> Said:
+    found = naive.findings(source, destination, stale)
     wanted = {} if found else texts(naive.desired(source, destination))
     held = texts(naive.init_values(destination)) if current is None else current
     return Said(
@@ -68,7 +79,7 @@ def judged(source: dict[str, Any], destination: dict[str, Any], current: Mapping
         findings=frozenset(found),
         parameter_list=texts(naive.parameter_list(source)),
         desired=wanted,
-        writes=naive.writes(wanted, held),
+        writes=naive_writing.writes(destination, wanted, held),
     )
 
 
@@ -81,6 +92,7 @@ def engine_source(source: Mapping[str, Any]) -> Source:
     return Source(
         model=source["model"],
         fault="broken" if source["broken"] else None,
+        unknown_version="nobody defines it" if source.get("unknown_version") else None,
         parameters=tuple(
             SourceParameter(
                 name=name,
@@ -101,6 +113,7 @@ def engine_metadata(destination: Mapping[str, Any]) -> Metadata:
         model=destination["model"],
         fault="broken" if destination["broken"] else None,
         parameters_known=not destination["hidden"],
+        write_strategy=WriteStrategy(destination.get("strategy", "Direct")),
         parameters=tuple(
             Parameter(
                 name=name,
@@ -108,6 +121,8 @@ def engine_metadata(destination: Mapping[str, Any]) -> Metadata:
                 init=_text(d["init"]),
                 off=_text(d["off"]),
                 allowed=None if d["allowed"] is None else _allowed(d["allowed"]),
+                runtime_writable=d.get("runtime"),
+                has_file=d.get("file", True),
                 fault="broken" if d["broken"] else None,
             )
             for name, d in destination["params"].items()
