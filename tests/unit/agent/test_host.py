@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mdev_node_agent.sysfs.host import HostPort, component
+from mdev_node_agent.sysfs.port import LARGEST_ATTRIBUTE
 
 
 @pytest.fixture
@@ -79,6 +80,21 @@ def test_a_long_attribute_is_read_whole(root: Path) -> None:
     (root / "devices/virtual/mtty/mtty/blob").write_bytes(content)
     with HostPort(root=root).open("class/mdev_bus/mtty") as device:
         assert device.read("blob") == content
+
+
+@pytest.mark.parametrize(("beyond", "number"), [(0, None), (1, errno.EFBIG), (1 << 32, errno.EFBIG)])
+def test_an_attribute_beyond_the_largest_is_refused_and_not_read_on(
+    root: Path, beyond: int, number: int | None
+) -> None:
+    with (root / "devices/virtual/mtty/mtty/blob").open("wb") as file:
+        file.truncate(LARGEST_ATTRIBUTE + beyond)
+    answer = None
+    with HostPort(root=root).open("class/mdev_bus/mtty") as device:
+        try:
+            assert len(device.read("blob")) == LARGEST_ATTRIBUTE
+        except OSError as error:
+            answer = error.errno
+    assert answer == number
 
 
 def test_a_write_goes_to_an_existing_file_and_makes_none(root: Path) -> None:

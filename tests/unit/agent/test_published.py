@@ -15,6 +15,7 @@ from mdev_api.kinds.device_profile import Published
 from mdev_node_agent.metadata.info_file import MAX_BYTES, MAX_MODELS, published_models
 from mdev_node_agent.metadata.published import choose_model, read_device_published, read_type_published, read_values
 from mdev_node_agent.sysfs.host import HostPort
+from mdev_node_agent.sysfs.port import LARGEST_ATTRIBUTE
 
 MEMORY: dict[str, Any] = {"type": "int", "init_value": 4096, "allowed_values": [4096, "8192-16384"]}
 NIC: dict[str, Any] = {"type": "bool", "init_value": True, "off_value": False, "description": "new"}
@@ -98,6 +99,14 @@ def test_json_that_cannot_be_understood_is_a_schema_error_of_the_whole(place: Pl
     place.put("migration_info.json", text)
     (published,) = place.of_type()
     assert "model" not in published and fault in published["schemaError"]
+
+
+def test_json_larger_than_any_attribute_is_a_schema_error_and_told(place: Place) -> None:
+    place.put("migration_info.json", " " * (LARGEST_ATTRIBUTE + 1))
+    with HostPort(root=place.root).open("d") as directory:
+        said = read_type_published(directory, "d")
+    assert [m["schemaError"] for m in said.models] == ["migration_info.json: EFBIG (File too large)"]
+    assert [(u.path, u.errno) for u in said.unreadable] == [("d/migration_info.json", "EFBIG")]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from mdev_node_agent.sysfs import uevents
-from mdev_node_agent.sysfs.port import Directory, EventsLost, Uevent
+from mdev_node_agent.sysfs.port import LARGEST_ATTRIBUTE, Directory, EventsLost, Uevent
 
 SYSFS = Path("/sys")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -76,14 +76,16 @@ class HostDirectory:
             return sorted(entry.name for entry in found)
 
     def read(self, name: str) -> bytes:
-        """The whole attribute. The driver is asked once: a text attribute fits into one page."""
+        """The whole attribute; EFBIG beyond LARGEST_ATTRIBUTE. One that fits into a page is asked for once."""
         fd = os.open(component(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._open_fd())
         try:
-            content = chunk = os.pread(fd, _CHUNK, 0)
-            while len(chunk) >= _PAGE:
+            content = b""
+            while len(content) <= LARGEST_ATTRIBUTE:
                 chunk = os.pread(fd, _CHUNK, len(content))
                 content += chunk
-            return content
+                if len(chunk) < _PAGE and len(content) <= LARGEST_ATTRIBUTE:
+                    return content
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), name)
         finally:
             os.close(fd)
 

@@ -7,7 +7,7 @@ same port; the product has no other branch.
 An opened directory is pinned: after the device behind it is gone, its operations raise OSError (ENOENT or ENODEV),
 they never reach a successor of the same name. Only ``list`` does not tell: sysfs lists a directory that is gone as
 empty, so whoever concludes something from an empty list looks for another sign of life. Errors are OSError with the
-kernel's errno; the port adds none of its own and swallows none.
+kernel's errno; the port swallows none, and adds only EFBIG and EIO where its own methods say so.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
+
+LARGEST_ATTRIBUTE = 1 << 20
+"""Bytes. Text attributes have a page, a published JSON has no size that a driver must keep to."""
 
 
 class Directory(AbstractContextManager["Directory"], Protocol):
@@ -32,10 +35,13 @@ class Directory(AbstractContextManager["Directory"], Protocol):
         """Names of all entries, sorted; none where the directory is gone."""
 
     def read(self, name: str) -> bytes:
-        """The whole content of an attribute, as the driver shows it."""
+        """The whole content of an attribute, as the driver shows it. EFBIG: more than LARGEST_ATTRIBUTE."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Hand ``data`` to the driver in one write call. May block without end (``remove`` of an open device)."""
+        """Hand ``data`` to the driver in one write call; EIO if it takes only a part.
+
+        May block without end (``remove`` of an open device).
+        """
 
     def link(self, name: str) -> str:
         """Last component of the symlink's target (``driver`` -> ``vfio-pci``); ENOENT if absent, EINVAL if no link."""
