@@ -1,24 +1,22 @@
 """Where could a device be had? From the cluster's state to openings for the engine, and nodes that are out of question.
 
-Capacity is what the kernel said, less what is promised: a reservation counts against its parent until its instance
-shows in NodeDevices. What is left of the other types then is :mod:`mdev_api.engine.capacity`'s estimate.
+How much of each there is, :mod:`mdev_operator.room` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mdev_api.engine.capacity import Pool, left_in
 from mdev_api.engine.openings import Opening
 from mdev_api.kinds.device_migration import Binding
-from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus, NodeParent
-from mdev_api.kinds.node_reservations import Role, State
+from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus
 from mdev_api.meaning import instance_values
 from mdev_operator.armed import Limits, limits
 from mdev_operator.cluster import Cluster, Held, instance_of
 from mdev_operator.kubevirt.pod_fit import PodConstraints, misfit
 from mdev_operator.rejections import NodeRejection, readable, unreadable
+from mdev_operator.room import counted_in, room_of
 from mdev_operator.slots import slot_opening
 
 MOST_RESERVATIONS = 16
@@ -164,13 +162,12 @@ def _why_no_devices(cluster: Cluster, node: str, wanted: int) -> tuple[str, str]
 
 
 def _new_instances(
-    cluster: Cluster, node: str, status: NodeDevicesStatus, held: Iterable[Held], left: Limits
+    cluster: Cluster, node: str, status: NodeDevicesStatus, held: Sequence[Held], left: Limits
 ) -> Iterable[Opening | NodeRejection]:
-    shown = counted(status)
+    counted = counted_in(status)
     for parent in status.parents:
-        pool = pool_of(parent, held, shown)
-        free = left_in(pool)
-        for offer in parent.offers:
+        for room in room_of(cluster.profiles, parent, held, counted):
+            offer = room.offer
             if not left.leaves(offer.type):
                 continue
             view = readable(cluster, node, offer.type, offer.profile)
@@ -184,9 +181,9 @@ def _new_instances(
                     type=offer.type,
                     profile=offer.profile,
                     metadata=view.metadata,
-                    free=free[offer.type],
+                    free=room.free,
                     suspect=view.suspect,
-                    pool=pool,
+                    pool=room.pool,
                 )
 
 
@@ -219,39 +216,6 @@ def _idle_instances(
                 values=values,
                 suspect=view.suspect,
             )
-
-
-def counted(status: NodeDevicesStatus) -> set[str]:
-    """Instances that are less in their parent's count already.
-
-    A plain VFIO function is shown before anybody has claimed it, and is less only when it is managed; what an agent
-    made is managed as soon as it is shown.
-    """
-    return {instance.id for instance in status.instances if instance.managed}
-
-
-def _promised(held: Held, parent: str, shown: set[str]) -> bool:
-    """Whether a reservation will take an instance of this parent that the kernel's count does not know yet."""
-    create = held.entry.device.create
-    if held.entry.role is not Role.DESTINATION or create is None or create.parent != parent:
-        return False
-    if instance_of(held) in shown:
-        return False
-    return held.answer is None or held.answer.state in (State.PENDING, State.PREPARED, State.HANDED_OVER)
-
-
-def pool_of(parent: NodeParent, held: Iterable[Held], shown: set[str]) -> Pool:
-    """What the kernel said of the parent, and what is promised since. ``shown``: see :func:`counted`."""
-    creates = (h.entry.device.create for h in held if _promised(h, parent.name, shown))
-    return Pool(
-        said={offer.type: offer.available or 0 for offer in parent.offers},
-        promised=tuple(create.type for create in creates if create is not None),
-    )
-
-
-def free_of(parent: NodeParent, held: Iterable[Held], shown: set[str]) -> dict[str, int]:
-    """What is left of each type when the promised instances are made."""
-    return left_in(pool_of(parent, held, shown))
 
 
 def _place(opening: Opening) -> Place:

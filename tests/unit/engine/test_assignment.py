@@ -88,10 +88,6 @@ class TestAllOrNone:
         (short,) = put(plan(candidate(new("t"))), plan(rejections=[refused])).shortfalls
         assert (short.device, short.rejections, short.beside) == (1, (refused,), None)
 
-    def test_profiles_of_one_type_share_its_free_instances(self) -> None:
-        other = replace(new("t"), profile="another")
-        assert put(plan(candidate(new("t"))), plan(candidate(other))).assignments == ()
-
     def test_what_stands_alone_takes_one_device_at_a_time(self) -> None:
         served = [replace(new(t, free=4), alone="r") for t in ("t", "u")]
         either = plan(*map(candidate, served))
@@ -123,6 +119,20 @@ class TestSharedPools:
         small = plan(*(candidate(o) for o in openings if o.type == "4GB"))
         (found,) = put(small, big, small).assignments
         assert [c.opening.parent for c in found.candidates] in (["p", "q", "p"], ["q", "p", "q"])
+
+    def test_models_of_one_type_share_its_instances(self) -> None:
+        pool = Pool(said={"t": 1})
+        one, other = (plan(candidate(replace(new("t", pool=pool), profile=p))) for p in ("a", "b"))
+        assert not put(one, other).assignments
+
+    def test_functions_of_one_driver_and_two_profiles_are_each_their_own(self) -> None:
+        one, other = (plan(candidate(replace(new("t"), profile=p))) for p in ("a", "b"))
+        assert places(put(one, other)) == [["t", "t"]]
+        assert not put(one, one).assignments
+
+    def test_a_function_that_is_there_anyway_takes_nothing_from_the_pool_of_its_parent(self) -> None:
+        function, made = plan(candidate(new("vfio-pci"))), plan(candidate(new("t", pool=Pool(said={"t": 1}))))
+        assert places(put(function, made)) == [["vfio-pci", "t"]]
 
     def test_an_idle_instance_takes_nothing_from_the_pool(self) -> None:
         pool = Pool(said={"t": 1})

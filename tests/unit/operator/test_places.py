@@ -7,9 +7,9 @@ from typing import Any
 from mdev_api.kinds.node_reservations import Entry, NodeReservations
 from mdev_operator.cluster import Held
 from mdev_operator.collect import answered
-from mdev_operator.openings import counted, free_of
+from mdev_operator.room import counted_in, room_of
 from tests.agent.reservations import entry
-from tests.unit.operator.world import instance, node_devices, profile_name, reservations
+from tests.unit.operator.world import PROFILES, instance, node_devices, profile_name, reservations
 
 VF = "0000:65:00.4"
 
@@ -35,4 +35,5 @@ def test_a_function_that_was_there_before_is_promised_until_it_is_managed() -> N
     for managed, left in ((False, 1), (True, 2)):
         status = node_devices("b", {"gfx-8GB": 2}, [instance("gfx-8GB", VF, managed=managed)]).status
         assert status is not None
-        assert free_of(status.parents[0], [promised], counted(status)) == {"gfx-8GB": left}
+        (room,) = room_of(PROFILES, status.parents[0], [promised], counted_in(status))
+        assert room.free == left

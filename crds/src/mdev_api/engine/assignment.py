@@ -123,14 +123,14 @@ class _Room:
 
     def take(self, opening: Opening) -> None:
         self._taken[_key(opening)] += 1
-        if opening.instance is None and opening.slot is None:
+        if opening.pool is not None and opening.instance is None:
             self._made[opening.parent].append(opening.type)
         if opening.alone is not None:
             self._alone[opening.alone] += 1
 
     def give_back(self, opening: Opening) -> None:
         self._taken[_key(opening)] -= 1
-        if opening.instance is None and opening.slot is None:
+        if opening.pool is not None and opening.instance is None:
             self._made[opening.parent].remove(opening.type)
         if opening.alone is not None:
             self._alone[opening.alone] -= 1
@@ -250,12 +250,13 @@ def _by_node(
 
 
 def _key(opening: Opening) -> tuple[str, ...]:
-    """What an opening's ``free`` counts: several profiles of one type share it."""
+    """What an opening's ``free`` counts: of a pool the instances of a type, whatever their profiles, else its own."""
     if opening.instance is not None:
         return ("instance", opening.instance)
     if opening.slot is not None:
         return ("slot", opening.slot)
-    return ("type", opening.parent or "", opening.type)
+    own = opening.profile if opening.pool is None else ""
+    return ("type", opening.parent or "", opening.type, own)
 
 
 def _sum(a: Criteria, b: Criteria) -> Criteria:

@@ -28,8 +28,9 @@ class Opening:
     instance 1, or 0 when it is reserved. ``suspect``: a value of this profile was refused lately, so it ranks last.
     ``slot``: an extended resource, of whose free devices somebody else picks one; they are of one profile, ``free``
     counts them, ``values`` has what all of them agree in, and ``parent`` is None where they are of several.
-    ``pool``: what openings of one parent share (the same object in each); None: this one shares with none of another
-    type. ``alone``: of the openings of a node with this name, one device at a time takes one; None: any number.
+    ``pool``: what openings of one parent share by their types (the same object in each); None: this one's instances
+    are of its own profile, and it shares them with none. ``alone``: of the openings of a node with this name, one
+    device at a time takes one; None: any number.
     """
 
     node: str

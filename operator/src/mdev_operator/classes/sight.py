@@ -1,21 +1,22 @@
 """What one node means for classes: where a device could be had, and which classes its own devices are of.
 
 Pure functions of the cluster's state. A node's room is a tuple of *rows*: each row is one pool of capacity, the free
-instances that each profile could have of it. A parent is one row, because its types usually share its capacity; an
-idle instance of ours is a row of its own. Many parents have equal rows, and equal rows are judged once.
+instances that each profile could have of it. A parent's types are one row, because they usually share its capacity;
+functions that are there anyway are a row for each profile, and an idle instance of ours is one of its own. Many parents
+have equal rows, and equal rows are judged once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mdev_api.engine.compatibility_class import CompatibilityClass, compatibility_class
 from mdev_api.kinds.device_profile import DeviceProfile
-from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus, NodeInstance, NodeOffer
+from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus, NodeInstance
 from mdev_api.meaning import source_of
-from mdev_operator.cluster import Cluster, Held, instance_of
-from mdev_operator.openings import counted, free_of
+from mdev_operator.cluster import Cluster, Held, ProfileView, instance_of
+from mdev_operator.room import Room, counted_in, room_of
 
 Row = tuple[tuple[str, int], ...]
 """(profile, free instances), sorted by profile."""
@@ -74,13 +75,13 @@ def look(cluster: Cluster, node: str, readings: ClassReadings) -> Sight:
         if found is not None:
             running[found.name] = found
     there = node in cluster.nodes and cluster.silent(node) is None
-    rows = _rows(status, cluster.held_on(node)) if there else ()
+    rows = _rows(cluster.profiles, status, cluster.held_on(node)) if there else ()
     return Sight(rows=rows, running=running, profiles=frozenset(profiles))
 
 
-def _rows(status: NodeDevicesStatus, held: tuple[Held, ...]) -> tuple[Row, ...]:
-    shown = counted(status)
-    rows = [_row(parent.offers, free_of(parent, held, shown)) for parent in status.parents]
+def _rows(profiles: Mapping[str, ProfileView], status: NodeDevicesStatus, held: tuple[Held, ...]) -> tuple[Row, ...]:
+    counted = counted_in(status)
+    rows = [row for parent in status.parents for row in _of_parent(room_of(profiles, parent, held, counted))]
     reserved = {instance_of(h) for h in held}
     for instance in status.instances:
         if instance.managed and instance.in_use is InUse.NO and not instance.unreadable:
@@ -88,8 +89,11 @@ def _rows(status: NodeDevicesStatus, held: tuple[Held, ...]) -> tuple[Row, ...]:
     return tuple(row for row in rows if row)
 
 
-def _row(offers: Iterable[NodeOffer], free: Mapping[str, int]) -> Row:
-    most: dict[str, int] = {}
-    for offer in offers:
-        most[offer.profile] = max(free[offer.type], most.get(offer.profile, 0))
-    return tuple(sorted(most.items()))
+def _of_parent(rooms: Iterable[Room]) -> Iterator[Row]:
+    shared: dict[str, int] = {}
+    for room in rooms:
+        if room.pool is None:
+            yield ((room.offer.profile, room.free),)
+        else:
+            shared[room.offer.profile] = max(room.free, shared.get(room.offer.profile, 0))
+    yield tuple(sorted(shared.items()))
