@@ -72,10 +72,14 @@ def discover_command(
 ) -> None:
     """Print what this node offers: parents, types with model and parameters, instances with values.
 
-    Needs no cluster. What could not be read is printed with the reason.
+    Needs no cluster. What could not be read is printed with the reason; what a driver publishes and is ignored goes to
+    stderr as warnings, and stands beside its type in JSON and YAML.
     """
     width = os.get_terminal_size(1).columns if sys.stdout is not None and sys.stdout.isatty() else None
-    _print(discover(sysfs, output, facts_dir=facts_dir, width=width))
+    discovered = discover(sysfs, output, facts_dir=facts_dir, width=width)
+    for warning in discovered.warnings:
+        _tell(f"warning: {warning}")
+    _print(discovered.text)
 
 
 KubeletDir = Annotated[

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from io import StringIO
@@ -39,13 +40,25 @@ class Format(StrEnum):
     TABLE = "table"
 
 
-def discover(sysfs: Path, output: Format, *, facts_dir: Path | None = None, width: int | None = None) -> str:
-    """What is there, as text, with the facts of ``facts_dir`` in the profiles.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Discovered:
+    """What is there, as ``text``; and sentences about what drivers publish and nobody heeds."""
+
+    text: str
+    warnings: tuple[str, ...]
+
+
+def discover(sysfs: Path, output: Format, *, facts_dir: Path | None = None, width: int | None = None) -> Discovered:
+    """What is there, with the facts of ``facts_dir`` in the profiles.
 
     ``width``: columns of the terminal; None: nobody will wrap it. UnusableRootError.
     """
     facts = None if facts_dir is None else partial(read_facts, facts_dir)
     observation = observe(usable_port(sysfs), every_backend(), facts)
+    return Discovered(text=_text(observation, output, width), warnings=_warnings(observation))
+
+
+def _text(observation: Observation, output: Format, width: int | None) -> str:
     if output is Format.TABLE:
         return as_table(observation, width or _WIDE)
     text = json.dumps(as_document(observation), indent=2, ensure_ascii=False) + "\n"
@@ -55,6 +68,11 @@ def discover(sysfs: Path, output: Format, *, facts_dir: Path | None = None, widt
 
     # Through JSON: what two places share would come out as an anchor and an alias.
     return yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True)
+
+
+def _warnings(observation: Observation) -> tuple[str, ...]:
+    offers = ((parent.name, offer) for parent in observation.parents for offer in parent.offers)
+    return tuple(f"{offer.type} on {parent}: {warning}" for parent, offer in offers for warning in offer.warnings)
 
 
 def as_document(observation: Observation) -> dict[str, Any]:
@@ -106,6 +124,7 @@ def _offer(offer: Offer) -> dict[str, Any]:
         parameters=published.get("parameters"),
         schemaError=published.get("schemaError"),
         unreadable=_told(offer.unreadable),
+        warnings=list(offer.warnings),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -103,6 +104,25 @@ def test_a_schema_error_is_shown(sysfs: Path, capsys: pytest.CaptureFixture[str]
     status, out, _ = run(capsys, "discover", "--sysfs", str(sysfs))
     assert status == 0
     assert 'init_value: "on" is no int' in " ".join(out.split())
+
+
+@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+def test_what_is_published_and_ignored_is_a_warning_on_stderr(
+    sysfs: Path, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    (sysfs / "devices/card0/mdev_supported_types/card-1/migration/params/memory/colour").write_text("red\n")
+    status, _, err = run(capsys, "discover", "--sysfs", str(sysfs), "-o", output)
+    where = 'card-1 on card0: model "com.example/card", parameter "memory"'
+    assert (status, err) == (0, f'warning: {where}: the file "colour" is unknown and ignored\n')
+
+
+def test_warnings_stand_beside_their_type_in_json(sysfs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = sysfs / "devices/card0/mdev_supported_types/card-1"
+    shutil.rmtree(home / "migration")
+    (home / "migration_info.json").write_text('{"models": {"m": {"params": {}, "colour": 1}}}')
+    _, out, _ = run(capsys, "discover", "--sysfs", str(sysfs), "-o", "json")
+    (offer,) = json.loads(out)["parents"][0]["offers"]
+    assert offer["warnings"] == ['model "m": the member "colour" is unknown and ignored']
 
 
 def test_a_node_without_devices_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,9 +116,27 @@ def test_one_faulty_parameter_leaves_the_others_as_they_are(tmp_path: Path) -> N
     assert [("schemaError" in p) for p in publication.published["parameters"]] == [True, False]
 
 
-def test_an_off_value_outside_the_allowed_values_is_no_fault(tmp_path: Path) -> None:
+def test_an_off_value_outside_the_allowed_values_is_no_fault_but_a_warning(tmp_path: Path) -> None:
     publication = publish(tmp_path, {"memory": {**MEMORY, "off_value": "0\n", "allowed_values": "4096\n"}})
     assert "schemaError" not in only_parameter(publication)
+    where = 'model "com.example/card", parameter "memory"'
+    assert publication.warnings == (f'{where}: off_value "0" is not among the allowed values',)
+
+
+@pytest.mark.parametrize("files", [MEMORY, {**MEMORY, "off_value": "0\n", "allowed_values": "0 4096\n"}])
+def test_metadata_as_it_should_be_gives_no_warning(tmp_path: Path, files: Files) -> None:
+    assert publish(tmp_path, {"memory": files}).warnings == ()
+
+
+def test_files_that_the_form_does_not_know_are_ignored_with_a_warning(tmp_path: Path) -> None:
+    publish(tmp_path, {"memory": {**MEMORY, "colour": "red\n", "uevent": "\n"}})
+    (tmp_path / "type/migration/version").write_text("1\n")
+    publication = read(tmp_path)
+    assert publication.warnings == (
+        'model "com.example/card": the file "version" is unknown and ignored',
+        'model "com.example/card", parameter "memory": the file "colour" is unknown and ignored',
+    )
+    assert only_parameter(publication) == {"name": "memory", "type": "int", "initValue": "4096"}
 
 
 def test_the_fault_of_a_profile_names_no_place(tmp_path: Path) -> None:

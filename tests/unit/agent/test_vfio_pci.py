@@ -80,6 +80,14 @@ def test_functions_that_publish_different_things_are_offers_of_their_own() -> No
     assert [seen.offer_of(i) for i in seen.instances[:2]] == list(offers)
 
 
+def test_what_functions_publish_and_is_ignored_is_told_once_for_all_of_them() -> None:
+    kernel, driver = machine(queues="4")
+    for home in driver.homes.values():
+        home.directory("migration_info").fill({"colour": constant("red")})
+    offers = [o for parent in BACKEND.discover(kernel).parents for o in parent.offers]
+    assert {o.warnings for o in offers} == {('model "example.org/nic": the file "colour" is unknown and ignored',)}
+
+
 def test_attributes_are_shown_where_a_function_publishes_nothing() -> None:
     kernel, driver = machine()
     driver.homes[FIRST].directory("migration").fill({"serial": constant("7")})

@@ -222,10 +222,8 @@ def _offers(
     available = _available(directory, path, told)
     profiles = [{**profile, "published": model} for model in said.models] or [profile]
     unreadable = (*told, *said.unreadable)
-    return [
-        Offer(type=type_id, profile=each, available=available, unreadable=() if number else unreadable)
-        for number, each in enumerate(profiles)
-    ]
+    first = Offer(type=type_id, profile=profiles[0], available=available, unreadable=unreadable, warnings=said.warnings)
+    return [first, *(Offer(type=type_id, profile=other, available=available) for other in profiles[1:])]
 
 
 def _available(directory: Directory, path: str, told: list[Unreadable]) -> int | None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,10 +48,11 @@ class VfioPciBackend:
         told: list[Unreadable] = []
         found = each_function(port, told, lambda device, address: self._function(port, device, address, told))
         parents, instances = [], []
-        for address in dict.fromkeys(seen.parent for seen in found):
-            ours = [seen for seen in found if seen.parent == address]
+        warned = {seen.id: warnings for seen, warnings in found}
+        for address in dict.fromkeys(seen.parent for seen, _ in found):
+            ours = [seen for seen, _ in found if seen.parent == address]
             parent, _ = card(port, address, told)
-            offers = _offers(ours)
+            offers = _offers(ours, warned)
             parents.append(replace(parent, driver=parent.driver or ours[0].type, offers=offers))
             instances += [_with_its_profile(seen, offers) for seen in ours]
         return Findings(parents=tuple(parents), instances=tuple(instances), unreadable=tuple(told))
@@ -84,7 +85,10 @@ class VfioPciBackend:
         published = read_device_published(device, f"{DEVICES}/{address}").published
         return permitted(attribute, None if published is None else parameter_names([published]), self.allowed)
 
-    def _function(self, port: Port, device: Directory, address: str, told: list[Unreadable]) -> Instance | None:
+    def _function(
+        self, port: Port, device: Directory, address: str, told: list[Unreadable]
+    ) -> tuple[Instance, tuple[str, ...]] | None:
+        """The function, and what of its metadata is ignored."""
         node, driver = vfio_device(device), optional_link(device, "driver")
         if node is None or driver is None or driver == OTHERS or children(device, OTHERS):
             return None
@@ -100,7 +104,7 @@ class VfioPciBackend:
         else:
             profile["published"] = said.published
             values, unreadable = read_values(device, path, said.published)
-        return Instance(
+        seen = Instance(
             id=address,
             parent=card_of(device, address),
             type=driver,
@@ -111,9 +115,10 @@ class VfioPciBackend:
             vfio_group=optional_link(device, "iommu_group"),
             vfio_device=node,
         )
+        return seen, said.warnings
 
 
-def _offers(functions: Sequence[Instance]) -> tuple[Offer, ...]:
+def _offers(functions: Sequence[Instance], warned: Mapping[str, tuple[str, ...]]) -> tuple[Offer, ...]:
     """One for each driver and profile of a parent's functions, in the order of their first ones."""
     places: dict[tuple[str, bytes], list[Instance]] = {}
     for function in functions:
@@ -125,6 +130,7 @@ def _offers(functions: Sequence[Instance]) -> tuple[Offer, ...]:
             available=len(of_profile),
             places=tuple(function.id for function in of_profile),
             lasting=True,
+            warnings=tuple(dict.fromkeys(warning for function in of_profile for warning in warned[function.id])),
         )
         for (driver, _), of_profile in places.items()
     )

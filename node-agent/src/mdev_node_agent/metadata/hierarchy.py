@@ -12,19 +12,23 @@ no other.
 
 The driver makes these files after the type, so for a moment a reader meets a type without them or with a part of them.
 Such a type is not skipped: it is shown as it is and told, and the driver's next uevent or the next rescan mends it.
-Nothing in the result says where it was read, so nodes that see the same publish the same.
+Files that this form does not know are ignored with a warning, and an off value outside the allowed values is no fault
+but a warning too. Nothing in the result says where it was read, so nodes that see the same publish the same.
 """
 
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from mdev_api.engine.metadata import ValueType
 from mdev_api.values import ValueFault, allowed_from_entries, allows, entries_from_sysfs, from_sysfs, shown
 from mdev_node_agent.metadata.publication import (
     MAX_FAULT,
+    MAX_WARNINGS,
     Publication,
     description_text,
     entries_fault,
@@ -37,6 +41,9 @@ from mdev_node_agent.sysfs.attribute import contents, reason, unreadable
 from mdev_node_agent.sysfs.port import Directory
 
 GROUP = "migration"
+_PARAMETER_FILES = frozenset({"type", "init_value", "off_value", "allowed_values", "description", "runtime_writable"})
+_OF_THE_KERNEL = frozenset({"uevent", "power", "subsystem"})
+"""What a directory has by itself where a driver makes it as a device."""
 
 
 class _WholeFaultError(Exception):
@@ -48,23 +55,36 @@ def read_published(directory: Directory, path: str, group: str = GROUP) -> Publi
 
     None: there is no such group. Never raises OSError.
     """
-    told: list[Unreadable] = []
+    notes = _Notes()
     path = f"{path}/{group}"
     try:
         files = directory.open(group)
     except OSError as error:
         if error.errno == errno.ENOENT:
             return None
-        told.append(unreadable(path, group, error))
-        return Publication(published=faulty(f"{group}: {reason(error)}"), unreadable=tuple(told))
+        return Publication(published=faulty(f"{group}: {reason(error)}"), unreadable=(unreadable(path, group, error),))
     with files:
         try:
-            model = _model(files, path, told)
-            parameters = _parameters(files, path, told)
+            published = _published(files, path, notes)
         except _WholeFaultError as fault:
-            return Publication(published=faulty(f"{group}/{fault}"), unreadable=tuple(told))
-    published = {"model": model, "parameters": parameters} if parameters else {"model": model}
-    return Publication(published=published, unreadable=tuple(told))
+            published = faulty(f"{group}/{fault}")
+    return Publication(published=published, unreadable=tuple(notes.told), warnings=tuple(notes.warnings[:MAX_WARNINGS]))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Notes:
+    """What cannot be read, and what is ignored, gathered on the way."""
+
+    told: list[Unreadable] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def _published(group: Directory, path: str, notes: _Notes) -> dict[str, Any]:
+    model = _model(group, path, notes.told)
+    where = f"model {shown(model)}"
+    notes.warnings.extend(_unknown_files(group, frozenset({"model", "params"}), where))
+    parameters = _parameters(group, path, notes, where)
+    return {"model": model, "parameters": parameters} if parameters else {"model": model}
 
 
 def _model(group: Directory, path: str, told: list[Unreadable]) -> str:
@@ -79,7 +99,7 @@ def _model(group: Directory, path: str, told: list[Unreadable]) -> str:
     return model
 
 
-def _parameters(group: Directory, path: str, told: list[Unreadable]) -> list[dict[str, Any]]:
+def _parameters(group: Directory, path: str, notes: _Notes, where: str) -> list[dict[str, Any]]:
     path = f"{path}/params"
     try:
         with group.open("params") as params:
@@ -87,28 +107,53 @@ def _parameters(group: Directory, path: str, told: list[Unreadable]) -> list[dic
             fault = names_fault(names)
             if fault is not None:
                 raise _WholeFaultError(f"params: {fault}")
-            return [_parameter(params, f"{path}/{name}", name, told) for name in names]
+            return [
+                _parameter(params, f"{path}/{name}", name, notes, f"{where}, parameter {shown(name)}") for name in names
+            ]
     except OSError as error:
-        told.append(unreadable(path, "params", error))
+        notes.told.append(unreadable(path, "params", error))
         raise _WholeFaultError(f"params: {reason(error)}") from None
 
 
-def _parameter(params: Directory, path: str, name: str, told: list[Unreadable]) -> dict[str, Any]:
+def _unknown_files(directory: Directory, known: frozenset[str], where: str) -> list[str]:
+    """Warnings. A directory that cannot be listed has none: whatever is needed of it is told when it is read."""
+    with suppress(OSError):
+        return [
+            f"{where}: the file {shown(name)} is unknown and ignored"
+            for name in directory.list()
+            if name not in known | _OF_THE_KERNEL
+        ]
+    return []
+
+
+def _off_outside(entry: Mapping[str, Any], where: str) -> list[str]:
+    """A warning where the off value of a parameter without fault is not among its allowed values."""
+    if "offValue" not in entry or "allowedValues" not in entry:
+        return []
+    value_type, off = ValueType(entry["type"]), entry["offValue"]
+    if allows(allowed_from_entries(value_type, entry["allowedValues"]), value_type, off):
+        return []
+    return [f"{where}: off_value {shown(off)} is not among the allowed values"]
+
+
+def _parameter(params: Directory, path: str, name: str, notes: _Notes, where: str) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name}
     faults: list[str] = []
     try:
         with params.open(name) as files:
-            reader = _Files(files=files, path=path, parameter=name, told=told, faults=faults)
+            reader = _Files(files=files, path=path, parameter=name, told=notes.told, faults=faults)
             value_type = _type(reader)
             if value_type is not None:
                 entry["type"] = str(value_type)
                 entry.update(_values(reader, value_type))
             entry.update(_ornaments(reader))
+            notes.warnings.extend(_unknown_files(files, _PARAMETER_FILES, where))
     except OSError as error:
-        told.append(unreadable(path, name, error))
+        notes.told.append(unreadable(path, name, error))
         faults.append(reason(error))
     if faults:
-        entry["schemaError"] = "; ".join(faults)[:MAX_FAULT]
+        return {**entry, "schemaError": "; ".join(faults)[:MAX_FAULT]}
+    notes.warnings.extend(_off_outside(entry, where))
     return entry
 
 

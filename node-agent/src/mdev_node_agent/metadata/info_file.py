@@ -13,6 +13,7 @@ from typing import Any
 from mdev_api.migration_info import Definition, DestinationInfo, UnusableError, parse_destination
 from mdev_node_agent.metadata.publication import (
     MAX_FAULT,
+    MAX_WARNINGS,
     Publications,
     description_text,
     entries_fault,
@@ -26,7 +27,6 @@ from mdev_node_agent.sysfs.port import Directory
 FILE = "migration_info.json"
 MAX_BYTES = 65536
 MAX_MODELS = 16
-MAX_WARNINGS = 16
 
 
 def read_info_file(directory: Directory, path: str) -> Publications | None:

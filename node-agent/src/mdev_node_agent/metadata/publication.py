@@ -20,6 +20,7 @@ MAX_ENTRY = 256
 MAX_MODEL = 512
 MAX_DESCRIPTION = 256
 MAX_FAULT = 1024
+MAX_WARNINGS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -119,7 +119,7 @@ def _read(directory: Directory, path: str, group: str) -> Publications:
     """The first form that is there."""
     tree = hierarchy.read_published(directory, path, group)
     if tree is not None and tree.published is not None:
-        return Publications(models=(tree.published,), unreadable=tree.unreadable)
+        return Publications(models=(tree.published,), unreadable=tree.unreadable, warnings=tree.warnings)
     return read_info_file(directory, path) or Publications()
 
 

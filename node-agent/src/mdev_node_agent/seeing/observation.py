@@ -39,6 +39,7 @@ class Offer:
     places: tuple[str, ...] | None = None
     lasting: bool = False
     unreadable: tuple[Unreadable, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
