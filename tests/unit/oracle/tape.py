@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -54,3 +55,9 @@ def some_of(tape: Tape, choices: Sequence[Any], least: int, most: int) -> list[A
     for _ in range(between(tape, least, most)):
         taken.append(left.pop(tape.up_to(len(left) - 1)))
     return taken
+
+
+def reached(make: Callable[[Tape], World], has: Callable[[World], bool], tries: int = 3000) -> bool:
+    """Is there one that has it among what is tried? The same answer every time."""
+    random = Random(tries)
+    return any(has(make(Tape(random.randbytes(LENGTH)))) for _ in range(tries))

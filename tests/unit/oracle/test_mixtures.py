@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import find, given
+from hypothesis import given
 
 from tests.unit.oracle import naive, plain_worlds, said, worlds
-from tests.unit.oracle.effort import REACHABLE, at_most
+from tests.unit.oracle.effort import at_most
 from tests.unit.oracle.naive_reading import Object
-from tests.unit.oracle.tape import Tape, between, chance, from_tape, one_of, some_of
+from tests.unit.oracle.tape import Tape, between, chance, from_tape, one_of, reached, some_of
 
 Case = tuple[dict[str, Any], dict[str, Any], bool]
 
@@ -47,12 +47,12 @@ def test_what_is_out_of_date_is_never_compatible_and_adds_one_reason_at_most(mad
 
 @pytest.mark.parametrize("code", sorted({*naive.INCOMPATIBLE, "Stale", "NoModel", "SchemaError", "Unreadable"}))
 def test_every_finding_is_among_the_mixtures(code: str) -> None:
-    find(cases, lambda made: code in {c for c, _ in naive.findings(*made)}, settings=REACHABLE)
+    assert reached(case, lambda made: code in {c for c, _ in naive.findings(*made)})
 
 
 @pytest.mark.parametrize("other", ["SchemaError", "Unreadable", "UnknownVersion", "ValueNotAllowed"])
 def test_stale_is_tried_beside_what_does_not_silence_it(other: str) -> None:
-    find(cases, lambda made: {"Stale", other} <= {c for c, _ in naive.findings(*made)}, settings=REACHABLE)
+    assert reached(case, lambda made: {"Stale", other} <= {c for c, _ in naive.findings(*made)})
 
 
 def several_models(tape: Tape) -> tuple[Object, Any]:

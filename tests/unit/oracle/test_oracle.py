@@ -6,12 +6,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import find, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mdev_api.engine.metadata import Verdict
 from tests.unit.oracle import naive, naive_reading, said, worlds
-from tests.unit.oracle.effort import REACHABLE, at_most
+from tests.unit.oracle.effort import at_most
+from tests.unit.oracle.tape import reached
 
 REACHED = [*sorted(naive.INCOMPATIBLE - {"UnknownVersion"}), "NoModel", "SchemaError", "Unreadable"]
 BROKEN = {"type": None, "value": None, "init": None, "off": None, "allowed": None, "broken": True}
@@ -35,7 +36,7 @@ def held(source: str, destination: str, seed: int) -> dict[str, str]:
     return values
 
 
-@at_most(4500)
+@at_most(3500)
 @given(worlds.pairs, seeds)
 def test_the_engine_says_what_a_naive_reading_of_the_text_says(pair: tuple[Any, Any], seed: int) -> None:
     source, destination = map(worlds.written, pair)
@@ -69,7 +70,7 @@ def test_every_finding_is_among_what_is_tried(code: str) -> None:
         answer = said.by_oracle(*map(worlds.written, pair))
         return answer is not None and code in {found for found, _ in answer.findings}
 
-    find(worlds.pairs, has, settings=REACHABLE)
+    assert reached(worlds.pair_of, has)
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
@@ -78,4 +79,4 @@ def test_every_verdict_is_among_what_is_tried(verdict: Verdict) -> None:
         answer = said.by_oracle(*map(worlds.written, pair))
         return answer is not None and answer.verdict == verdict and len(answer.parameter_list) > 1
 
-    find(worlds.pairs, has, settings=REACHABLE)
+    assert reached(worlds.pair_of, has)

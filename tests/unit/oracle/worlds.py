@@ -7,6 +7,7 @@ numbers are the text that will stand in the file.
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import Any
 
 from tests.unit.oracle.naive_reading import Number, Object, is_utf8
@@ -183,12 +184,21 @@ def replacements(tape: Tape, key: str, body: Object) -> Any:
     return one_of(tape, NO_OBJECTS)
 
 
-def _sound_pair(tape: Tape) -> tuple[Object, Object]:
+def shuffled(thing: Any, random: Random) -> Any:
+    """The same document with everything in another order."""
+    if not isinstance(thing, list):
+        return thing
+    pairs = [(name, shuffled(value, random)) for name, value in thing] if isinstance(thing, Object) else list(thing)
+    random.shuffle(pairs)
+    return Object(pairs) if isinstance(thing, Object) else pairs
+
+
+def sound_pair_of(tape: Tape) -> tuple[Object, Object]:
     source = sources(tape)
     return source, destinations(tape, source)
 
 
-def _pair(tape: Tape) -> tuple[Any, Any]:
+def pair_of(tape: Tape) -> tuple[Any, Any]:
     source = sources(tape)
     destination: Any = destinations(tape, source)
     if chance(tape, 25):
@@ -200,8 +210,8 @@ def _pair(tape: Tape) -> tuple[Any, Any]:
     return source, destination
 
 
-sound_pairs = from_tape(_sound_pair)
+sound_pairs = from_tape(sound_pair_of)
 """A source and a destination without fault."""
 
-pairs = from_tape(_pair)
+pairs = from_tape(pair_of)
 """A source and a destination; now and then either has a fault."""
