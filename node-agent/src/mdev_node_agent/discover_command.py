@@ -220,7 +220,8 @@ def _model(profile: Mapping[str, Any]) -> str:
     published = profile.get("published")
     if published is None:
         return "- (the driver publishes none)"
-    return str(published.get("model") or f"? ({published.get('schemaError')})")
+    model, fault = str(published.get("model", "?")), published.get("schemaError")
+    return model if fault is None else f"{model} ({fault})"
 
 
 def _allowed(parameter: Mapping[str, Any]) -> str:

@@ -106,6 +106,12 @@ def test_a_schema_error_is_shown(sysfs: Path, capsys: pytest.CaptureFixture[str]
     assert 'init_value: "on" is no int' in " ".join(out.split())
 
 
+def test_the_fault_of_a_whole_model_is_shown_beside_its_name(sysfs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(sysfs / "devices/card0/mdev_supported_types/card-1/migration/params")
+    _, out, _ = run(capsys, "discover", "--sysfs", str(sysfs))
+    assert "com.example/card (migration/params: ENOENT (No such file or directory))" in " ".join(out.split())
+
+
 @pytest.mark.parametrize("output", ["table", "json", "yaml"])
 def test_what_is_published_and_ignored_is_a_warning_on_stderr(
     sysfs: Path, capsys: pytest.CaptureFixture[str], output: str

@@ -168,13 +168,17 @@ def test_a_migration_directory_without_params_is_told_for_a_later_look(tmp_path:
     (tmp_path / "type/migration/model").write_text("com.example/card\n")
     publication = read(tmp_path)
     assert publication.published is not None
+    assert publication.published["model"] == "com.example/card"
     assert "params: ENOENT" in publication.published["schemaError"]
     assert [u.name for u in publication.unreadable] == ["params"]
 
 
 def test_more_parameters_than_the_api_holds_are_a_fault_of_the_whole(tmp_path: Path) -> None:
     publication = publish(tmp_path, {f"p{n}": MEMORY for n in range(65)})
-    assert publication.published == {"schemaError": "migration/params: 65 parameters, at most 64 are expected"}
+    assert publication.published == {
+        "model": "com.example/card",
+        "schemaError": "migration/params: 65 parameters, at most 64 are expected",
+    }
 
 
 def test_a_model_without_parameters_is_whole(tmp_path: Path) -> None:

@@ -89,16 +89,30 @@ def test_the_hierarchy_goes_before_the_json(place: Place) -> None:
         ("[]", "must be a JSON object"),
         ('{"models": {}, "models": {}}', "models"),
         ("{}", "models is missing"),
-        ('{"models": {}}', "at least one model"),
         (" " * (MAX_BYTES + 1), f"at most {MAX_BYTES}"),
         (info(**{f"m{n}": {} for n in range(MAX_MODELS + 1)}), f"at most {MAX_MODELS}"),
     ],
-    ids=["no JSON", "a list", "duplicate key", "no models", "empty", "too long", "too many models"],
+    ids=["no JSON", "a list", "duplicate key", "no models", "too long", "too many models"],
 )
 def test_json_that_cannot_be_understood_is_a_schema_error_of_the_whole(place: Place, text: str, fault: str) -> None:
     place.put("migration_info.json", text)
     (published,) = place.of_type()
     assert "model" not in published and fault in published["schemaError"]
+
+
+def test_json_that_names_no_model_publishes_none_and_says_so(place: Place) -> None:
+    place.put("migration_info.json", '{"models": {}}')
+    with HostPort(root=place.root).open("d") as directory:
+        of_type, of_device = read_type_published(directory, "d"), read_device_published(directory, "d")
+    warning = ("models is empty: no model is named",)
+    assert (of_type.models, of_type.warnings) == ((), warning)
+    assert (of_device.published, of_device.warnings) == (None, warning)
+
+
+def test_a_model_that_cannot_be_understood_keeps_its_name_beside_the_fault(place: Place) -> None:
+    place.put("migration_info.json", '{"models": {"bad": {}, "good": {"params": {}}}}')
+    bad, good = place.of_type()
+    assert (bad["model"], "params is missing" in bad["schemaError"], good) == ("bad", True, {"model": "good"})
 
 
 def test_json_larger_than_any_attribute_is_a_schema_error_and_told(place: Place) -> None:
@@ -140,9 +154,9 @@ _JSON = st.recursive(_LEAVES, lambda x: st.lists(x, max_size=3) | st.dictionarie
 
 @given(st.binary(max_size=200) | _JSON.map(lambda value: json.dumps(value).encode()))
 def test_whatever_the_file_holds_there_is_an_answer_that_the_api_takes(data: bytes) -> None:
-    models = published_models(data).models
-    assert models
-    for published in models:
+    said = published_models(data)
+    assert said.models or said.warnings
+    for published in said.models:
         Published.model_validate(published)
 
 

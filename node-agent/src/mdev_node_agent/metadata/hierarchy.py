@@ -7,8 +7,8 @@ A device without a type has the same below ``<device>/migration_info/``.
 
 ``model``, ``params/``, and of each parameter ``type`` and ``init_value`` must be there. What is there is turned into
 ``spec.published`` of a DeviceProfile with canonical values; what cannot be understood becomes a ``schemaError``, of the
-parameter where it is one parameter's, else of the whole. Parameters stand in the order of their names: a directory has
-no other.
+parameter where it is one parameter's, else of the whole, beside the model's name if that is known. Parameters stand in
+the order of their names: a directory has no other.
 
 The driver makes these files after the type, so for a moment a reader meets a type without them or with a part of them.
 Such a type is not skipped: it is shown as it is and told, and the driver's next uevent or the next rescan mends it.
@@ -64,10 +64,12 @@ def read_published(directory: Directory, path: str, group: str = GROUP) -> Publi
             return None
         return Publication(published=faulty(f"{group}: {reason(error)}"), unreadable=(unreadable(path, group, error),))
     with files:
+        published: dict[str, Any] = {}
         try:
-            published = _published(files, path, notes)
+            published["model"] = _model(files, path, notes.told)
+            published.update(_rest(files, path, published["model"], notes))
         except _WholeFaultError as fault:
-            published = faulty(f"{group}/{fault}")
+            published.update(faulty(f"{group}/{fault}"))
     return Publication(published=published, unreadable=tuple(notes.told), warnings=tuple(notes.warnings[:MAX_WARNINGS]))
 
 
@@ -79,12 +81,12 @@ class _Notes:
     warnings: list[str] = field(default_factory=list)
 
 
-def _published(group: Directory, path: str, notes: _Notes) -> dict[str, Any]:
-    model = _model(group, path, notes.told)
+def _rest(group: Directory, path: str, model: str, notes: _Notes) -> dict[str, Any]:
+    """What the model has besides its name."""
     where = f"model {shown(model)}"
     notes.warnings.extend(_unknown_files(group, frozenset({"model", "params"}), where))
     parameters = _parameters(group, path, notes, where)
-    return {"model": model, "parameters": parameters} if parameters else {"model": model}
+    return {"parameters": parameters} if parameters else {}
 
 
 def _model(group: Directory, path: str, told: list[Unreadable]) -> str:

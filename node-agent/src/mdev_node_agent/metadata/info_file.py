@@ -1,8 +1,10 @@
 """The JSON form of published metadata (design section 4, form b): ``migration_info.json`` of a type or a device.
 
 The text is RFC v3's migration info, read strictly by :mod:`mdev_api.migration_info`. What is wrong with it becomes a
-``schemaError``: of the parameter, of the model, or of the whole. Several models give one ``published`` each, in the
-order of their names, so that the order in which a driver prints them makes no other profile.
+``schemaError``: of the parameter, of the model (which keeps its name), or of the whole. A text whose ``models`` is
+empty names no model, which is no fault: it counts as if there were none (NoModel, or a DeviceModel's). Several models
+give one ``published`` each, in the order of their names, so that the order in which a driver prints them makes no
+other profile.
 """
 
 from __future__ import annotations
@@ -52,8 +54,10 @@ def published_models(data: bytes) -> Publications:
         info = parse_destination(data)
     except UnusableError as error:
         return _whole(str(error))
+    if not info.models and info.fault is not None:
+        return _whole(info.fault)
     if not info.models:
-        return _whole(info.fault or "models is empty: at least one model is expected")
+        return Publications(warnings=("models is empty: no model is named", *info.warnings[: MAX_WARNINGS - 1]))
     if len(info.models) > MAX_MODELS:
         return _whole(f"{len(info.models)} models, at most {MAX_MODELS} are expected")
     models = tuple(_model(info, name) for name in sorted(info.models))

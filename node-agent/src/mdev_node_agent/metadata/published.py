@@ -48,7 +48,7 @@ def read_device_published(directory: Directory, path: str) -> Publication:
     """
     said = _read(directory, path, DEVICE_GROUP)
     if not said.models:
-        return Publication(published=None)
+        return Publication(published=None, warnings=said.warnings)
     published = said.models[0]
     told = list(said.unreadable)
     if len(said.models) > 1:
