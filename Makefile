@@ -11,7 +11,7 @@ SUITES ?=
 
 help:
 	@echo "make demo [NODES=simulated] [BREAK=preparer]   the main job, end to end, on real parts"
-	@echo "make test [SUITES='unit api kubevirt kernel']  every test, each suite within its time budget"
+	@echo "make test [SUITES='unit api kubevirt durable kernel']  every test, each suite within its time budget"
 	@echo "make e2e                                       tests in a kind cluster with real kubelets (docs/e2e.md)"
 	@echo "make e2e-up / e2e-down                         leave that cluster running / end it"
 	@echo "make lint                                      ruff, mypy, import-linter"

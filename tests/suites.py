@@ -1,4 +1,4 @@
-"""``python -m tests.suites [lint|unit|api|kubevirt|kernel ...]``: every check, with a time budget for each.
+"""``python -m tests.suites [lint|unit|api|kubevirt|durable|kernel ...]``: every check, with a time budget for each.
 
 Without arguments all run: lint first, then the suites. What a suite needs and the machine lacks is fetched or built
 before its clock starts. A suite over its budget is told so (another machine may be busy), one over twice its budget is
@@ -33,18 +33,22 @@ LINT = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suite:
-    """A folder of tests, its budget in minutes with a warm cache on 2 cores, and what gets its parts ready."""
+    """A folder of tests, its budget in minutes with a warm cache on 2 cores, and what gets its parts ready: modules."""
 
     name: str
     minutes: float
-    prepare: tuple[str, ...] = ()
+    prepare: tuple[tuple[str, ...], ...] = ()
 
+
+CONTROL_PLANE = ("tests.controlplane", "binaries")
+GUESTS = ("tests.kernel.guest", "prepare")
 
 SUITES = (
     Suite(name="unit", minutes=3),
-    Suite(name="api", minutes=5, prepare=("tests.controlplane", "binaries")),
-    Suite(name="kubevirt", minutes=6, prepare=("tests.controlplane", "binaries")),
-    Suite(name="kernel", minutes=8, prepare=("tests.kernel.guest", "prepare")),
+    Suite(name="api", minutes=5, prepare=(CONTROL_PLANE,)),
+    Suite(name="kubevirt", minutes=6, prepare=(CONTROL_PLANE,)),
+    Suite(name="durable", minutes=5, prepare=(CONTROL_PLANE,)),
+    Suite(name="kernel", minutes=8, prepare=(CONTROL_PLANE, GUESTS)),
 )
 
 
@@ -63,10 +67,10 @@ class Outcome:
 
 def main() -> int:
     """The command line; 0 if everything that was asked for is fine."""
-    parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="SUITE", help="lint, unit, api, kubevirt, kernel (default: all)")
-    names = parser.parse_args().names
     known = ["lint", *(suite.name for suite in SUITES)]
+    parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="SUITE", help=f"{', '.join(known)} (default: all)")
+    names = parser.parse_args().names
     if unknown := [name for name in names if name not in known]:
         parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(known)}")
     outcomes = []
@@ -90,8 +94,8 @@ def _lint() -> Outcome:
 
 def _run(suite: Suite) -> Outcome:
     print(f"\n== {suite.name}", flush=True)
-    if suite.prepare:
-        prepared = subprocess.run([sys.executable, "-m", *suite.prepare], cwd=TOP, check=False)
+    for part in suite.prepare:
+        prepared = subprocess.run([sys.executable, "-m", *part], cwd=TOP, check=False)
         if prepared.returncode != 0:
             return _unavailable(suite)
     with tempfile.TemporaryDirectory() as directory:

@@ -24,6 +24,7 @@ from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.backends.every import every_backend
 from mdev_node_agent.memory.journal import Journal
 from mdev_node_agent.memory.ledger import Ledger, Made
+from mdev_node_agent.memory.sole import SoleUse
 from mdev_node_agent.publishing.inventory import profile_of
 from mdev_node_agent.seeing.in_use import InUseSource
 from mdev_node_agent.seeing.sight import Eye
@@ -51,7 +52,7 @@ class Lifeline:
             raise CutError
 
 
-class _Journal(Journal):
+class CutJournal(Journal):
     def __init__(self, state_dir: Path, boot_id: str, lifeline: Lifeline) -> None:
         super().__init__(state_dir, boot_id)
         self.lifeline = lifeline
@@ -62,7 +63,7 @@ class _Journal(Journal):
         self.lifeline.act()
 
 
-class _Ledger(Ledger):
+class CutLedger(Ledger):
     def __init__(self, state_dir: Path, boot_id: str, lifeline: Lifeline) -> None:
         super().__init__(state_dir, boot_id)
         self.lifeline = lifeline
@@ -102,7 +103,7 @@ class _Directory:
         self.close()
 
 
-class _Port:
+class CutPort:
     def __init__(self, kernel: MemoryKernel, lifeline: Lifeline) -> None:
         self._kernel = kernel
         self._lifeline = lifeline
@@ -126,13 +127,20 @@ class Bench:
     ) -> None:
         self.kernel = kernel
         lifeline = lifeline or Lifeline()
-        port, boot_id = _Port(kernel, lifeline), kernel.boot_id()
+        port, boot_id = CutPort(kernel, lifeline), kernel.boot_id()
         known = every_backend(state_dir) if backends is None else backends
         self.eye = Eye(port, known, source or kernel)
-        self.ledger = _Ledger(state_dir, boot_id, lifeline)
-        self.journal = _Journal(state_dir, boot_id, lifeline)
+        self.ledger = CutLedger(state_dir, boot_id, lifeline)
+        self.journal = CutJournal(state_dir, boot_id, lifeline)
         self.journal.open()
-        self.hands = Hands(port=port, backends=known, journal=self.journal, ledger=self.ledger, boot_id=boot_id)
+        self.hands = Hands(
+            port=port,
+            backends=known,
+            journal=self.journal,
+            ledger=self.ledger,
+            boot_id=boot_id,
+            sole=SoleUse(state_dir),
+        )
         # No request is ever sent: nothing runs the answers' way to the API server.
         self.answers = Answers(Client(Credentials(server="http://127.0.0.1:1", origin="test")), "node", boot_id)
         self.preparer = Preparer(eye=self.eye, hands=self.hands, answers=self.answers, deadlines=Deadlines())

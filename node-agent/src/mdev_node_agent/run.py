@@ -25,6 +25,7 @@ from mdev_node_agent.acting.answers import Answers
 from mdev_node_agent.acting.collector import Collector
 from mdev_node_agent.acting.hands import Hands
 from mdev_node_agent.acting.preparer import Preparer
+from mdev_node_agent.acting.taking_over import take_over
 from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.backends.every import every_backend
 from mdev_node_agent.deciding.claims import owned
@@ -34,6 +35,7 @@ from mdev_node_agent.kubelet.serving import Pod
 from mdev_node_agent.logs import configure
 from mdev_node_agent.memory.journal import Journal, JournalError
 from mdev_node_agent.memory.ledger import Ledger
+from mdev_node_agent.memory.sole import SoleUse
 from mdev_node_agent.publishing.lease import renew_for_ever
 from mdev_node_agent.publishing.publisher import Publisher
 from mdev_node_agent.seeing.facts import read_facts
@@ -94,18 +96,25 @@ async def run(
         raise CannotRunError(f"no credentials for the API server: {error}") from None
     except OSError as error:
         raise CannotRunError(f"the kernel does not say which boot this is: {error}") from None
-    journal, ledger = _memory(settings, boot_id)
+    sole, at_last = SoleUse(settings.state_dir), _nothing
     try:
         async with Client(credentials, user_agent="mdev-node-agent") as client:
             log.info("started", node=settings.node, boot=boot_id, server=credentials.server)
-            hands = Hands(port=port, backends=backends, journal=journal, ledger=ledger, boot_id=boot_id)
+            await take_over(sole, client, settings.node)
+            journal, ledger = _memory(settings, boot_id)
+            at_last = journal.close
+            hands = Hands(port=port, backends=backends, journal=journal, ledger=ledger, boot_id=boot_id, sole=sole)
             kubelet = _kubelet(settings)
             facts = None if settings.facts_dir is None else partial(read_facts, settings.facts_dir)
             eye = Eye(port, backends, source, None if kubelet is None else kubelet.ask, facts)
             agent = _Agent(settings, client, eye, hands, boot_id, deadlines or Deadlines(), kubelet)
             await agent.run(port)
     finally:
-        journal.close()
+        sole.let_go(at_last)
+
+
+def _nothing() -> None:
+    """The agent ends before it has opened anything."""
 
 
 def _check(settings: RunSettings) -> None:

@@ -13,6 +13,7 @@ from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.deciding.collection import UNUSED_SECONDS
 from mdev_node_agent.memory.journal import Journal
 from mdev_node_agent.memory.ledger import Ledger, Made
+from mdev_node_agent.memory.sole import SoleUse
 from mdev_node_agent.seeing.in_use import NoSource
 from mdev_node_agent.seeing.sight import Eye
 from tests.memkernel.gfx import Gfx
@@ -41,6 +42,7 @@ class Desk:
             journal=Journal(state_dir, boot_id),
             ledger=self.ledger,
             boot_id=boot_id,
+            sole=SoleUse(state_dir),
         )
         self.collector = Collector(eye=self.eye, hands=hands, held=lambda: self.held, clock=lambda: self.now)
 

@@ -19,6 +19,7 @@ from mdev_node_agent.acting.preparer import Preparer
 from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.memory.journal import Journal
 from mdev_node_agent.memory.ledger import Ledger
+from mdev_node_agent.memory.sole import SoleUse
 from mdev_node_agent.publishing.inventory import profile_of
 from mdev_node_agent.seeing.sight import Eye
 from mdev_node_agent.settings import Deadlines
@@ -41,7 +42,14 @@ class Bench:
         self.eye = Eye(kernel, [MdevBackend()], kernel)
         self.ledger = Ledger(state_dir, boot_id)
         self.journal = Journal(state_dir, boot_id)
-        hands = Hands(port=kernel, backends=[MdevBackend()], journal=self.journal, ledger=self.ledger, boot_id=boot_id)
+        hands = Hands(
+            port=kernel,
+            backends=[MdevBackend()],
+            journal=self.journal,
+            ledger=self.ledger,
+            boot_id=boot_id,
+            sole=SoleUse(state_dir),
+        )
         # No request is ever sent: nothing runs the answers' way to the API server.
         self.answers = Answers(Client(Credentials(server="http://127.0.0.1:1", origin="test")), "node", boot_id)
         self.preparer = Preparer(eye=self.eye, hands=hands, answers=self.answers, deadlines=deadlines)

@@ -25,6 +25,7 @@ from mdev_node_agent.kubelet.serving import Allocation, Asked, Pod, View
 from mdev_node_agent.kubelet.slots import FILE, UNSEEN_SECONDS, Slots
 from mdev_node_agent.memory.journal import Journal
 from mdev_node_agent.memory.ledger import Ledger, Made
+from mdev_node_agent.memory.sole import SoleUse
 from mdev_node_agent.seeing.in_use import NoSource
 from mdev_node_agent.seeing.sight import Eye
 from mdev_node_agent.settings import Deadlines
@@ -62,7 +63,12 @@ class Bench:
         source = self.kernel if sees_processes else NoSource()
         self.eye = Eye(self.kernel, [self.backend], source, lambda: Asked(view=self.view, current=True))
         hands = Hands(
-            port=self.kernel, backends=[self.backend], journal=self.journal, ledger=self.ledger, boot_id=boot_id
+            port=self.kernel,
+            backends=[self.backend],
+            journal=self.journal,
+            ledger=self.ledger,
+            boot_id=boot_id,
+            sole=SoleUse(state_dir),
         )
         preparer = Preparer(
             eye=self.eye,

@@ -6,8 +6,10 @@ OSError with the kernel's errno, or :class:`~mdev_node_agent.memory.journal.Jour
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import structlog
 
@@ -18,24 +20,49 @@ from mdev_node_agent.deciding.steps import Adopt, Bind, Create, Read, Reading, R
 from mdev_node_agent.memory.journal import Journal, JournalError
 from mdev_node_agent.memory.ledger import Ledger, Made
 from mdev_node_agent.memory.record import Making, Record, Written, lines_of, write_line
+from mdev_node_agent.memory.sole import SoleUse
 from mdev_node_agent.sysfs.attribute import GONE, errno_name, reason
 from mdev_node_agent.sysfs.port import Port
 
 log = structlog.get_logger(__name__)
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(act: Callable[Concatenate[Hands, P], R]) -> Callable[Concatenate[Hands, P], R]:
+    """While this is under way no other agent begins (:mod:`mdev_node_agent.memory.sole`)."""
+
+    @wraps(act)
+    def whole(hands: Hands, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with hands.sole.call():
+            return act(hands, *args, **kwargs)
+
+    return whole
+
+
 class Hands:
     """The back-ends of one node, with journal and ledger. ``boot_id``: of this boot."""
 
     def __init__(
-        self, *, port: Port, backends: Sequence[Backend], journal: Journal, ledger: Ledger, boot_id: str
+        self,
+        *,
+        port: Port,
+        backends: Sequence[Backend],
+        journal: Journal,
+        ledger: Ledger,
+        boot_id: str,
+        sole: SoleUse,
     ) -> None:
         self._port = port
         self._backends = {backend.name: backend for backend in backends}
         self.boot_id = boot_id
         self.journal = journal
         self.ledger = ledger
+        self.sole = sole
 
+    @_alone
     def create(self, entry: str, step: Create) -> None:
         """Make the instance. EEXIST and every other errno: nothing of ours is there.
 
@@ -58,6 +85,7 @@ class Hands:
             self._confirm(made)
         self.journal.append(entry, _making(Making.DONE), sync=False)
 
+    @_alone
     def adopt(self, entry: str, step: Adopt) -> None:
         """Take on an instance that an earlier try of this reservation has made."""
         self._begin(entry, step.record)
@@ -65,6 +93,7 @@ class Hands:
         self._list(made)
         self.journal.append(entry, _making(Making.DONE))
 
+    @_alone
     def bind(self, entry: str, step: Bind) -> None:
         """Remember, before anything is written to it, which instance a slot stands for."""
         self._begin(entry, step.record)
@@ -73,6 +102,7 @@ class Hands:
         """What the parameter files say now; a file that cannot be read is told, not raised."""
         return {name: self._reading(step, ValueType(kind), attribute) for name, kind, attribute in step.files}
 
+    @_alone
     def write(self, entry: str, step: Write) -> None:
         """Change one value."""
         value = step.value
@@ -89,11 +119,13 @@ class Hands:
         backend.write(self._port, instance=step.record.instance, attribute=value.attribute, text=value.value)
         self.journal.append(entry, {"event": "wrote", "name": value.name}, sync=False)
 
+    @_alone
     def restore(self, step: Restore) -> None:
         """Write the old value back."""
         backend = self._backends[step.backend]
         backend.write(self._port, instance=step.instance, attribute=step.written.attribute, text=step.written.before)
 
+    @_alone
     def remove(self, entry: str, step: Remove) -> None:
         """Give the device back; one that is gone already is what was wanted."""
         try:
@@ -104,10 +136,12 @@ class Hands:
         self._note(entry, _making(Making.GONE))
         self._strike(step.instance)
 
+    @_alone
     def fail(self, entry: str, failure: Mapping[str, object]) -> None:
         """Remember why the preparation failed, so that no restart tries it again."""
         self._note(entry, {"event": "failed", "failure": failure}, sync=True)
 
+    @_alone
     def end(self, entry: str, *, undone: bool = False) -> None:
         """The entry needs nothing of the journal any more.
 
@@ -118,6 +152,7 @@ class Hands:
             self._strike_claim(entry, record.instance)
         self._note(entry, {"event": "end"}, sync=True)
 
+    @_alone
     def forget(self, instance: str) -> None:
         """The instance is gone: it is ours no longer."""
         self._strike(instance)

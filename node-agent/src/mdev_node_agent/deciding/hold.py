@@ -76,15 +76,15 @@ def keep(situation: Situation) -> Step:
     if situation.sight.is_gone(instance) and not situation.busy:
         if not situation.attempt.fresh:
             return Look()
-        return Settle(answer=answer.model_copy(update={"state": State.LOST}))
+        return Settle(answer=answer.model_copy(update={"state": State.LOST}), ended=True)
     other = another_in_its_place(situation, instance)
     if other is not None:
-        return Settle(answer=answer.model_copy(update={"state": State.LOST, "failure": other}))
+        return Settle(answer=answer.model_copy(update={"state": State.LOST, "failure": other}), ended=True)
     foreign = taken_by(situation.entry, instance, situation.sight.service)
     if foreign is not None:
         what = f"pod {foreign.namespace}/{foreign.name}, which is not the one it was prepared for, has got {instance}"
         lost = failure(FailureReason.CONFLICT, what)
-        return Settle(answer=answer.model_copy(update={"state": State.LOST, "failure": lost}))
+        return Settle(answer=answer.model_copy(update={"state": State.LOST, "failure": lost}), ended=True)
     if situation.entry.role is Role.SOURCE and situation.sight.observation.instance(instance) is not None:
         return Settle(answer=answer.model_copy(update={"digest": digest_of(situation, instance)}))
     return Settle(answer=answer)

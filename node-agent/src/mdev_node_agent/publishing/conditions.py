@@ -33,6 +33,13 @@ def conditions(
     )
 
 
+def not_healthy(earlier: Iterable[Condition], reason: str, message: str, now: datetime) -> tuple[Condition, ...]:
+    """The conditions that were told, with ``Healthy`` False for this reason."""
+    before = {condition.type: condition for condition in earlier}
+    told = _condition(before.get("Healthy"), "Healthy", ConditionStatus("False"), reason, message[:MAX_MESSAGE], now)
+    return (told, *(condition for kind, condition in before.items() if kind != "Healthy"))
+
+
 def _condition(
     earlier: Condition | None, kind: str, status: ConditionStatus, reason: str, message: str, now: datetime
 ) -> Condition:
