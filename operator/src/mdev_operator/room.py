@@ -20,10 +20,6 @@ from mdev_api.kinds.node_devices import NodeDevicesStatus, NodeOffer, NodeParent
 from mdev_api.kinds.node_reservations import Create, Role, State
 from mdev_operator.cluster import Held, ProfileView, instance_of
 
-_THERE_ANYWAY = frozenset({"vfio-pci"})
-"""Back-ends whose devices are there before and after somebody has them."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Room:
     """What is left of one offer. ``pool``: what it shares with others of its parent; None: it shares with none."""
@@ -65,9 +61,9 @@ def _own(offer: NodeOffer, promised: Sequence[Create]) -> Room:
 
 
 def _there_anyway(profiles: Mapping[str, ProfileView], profile: str) -> bool:
-    """An unknown profile counts against the pool: less is offered then, never more."""
+    """What is made is made of a type. An unknown profile counts against the pool: less is offered then, never more."""
     view = profiles.get(profile)
-    return view is not None and view.profile.spec.backend in _THERE_ANYWAY
+    return view is not None and view.profile.spec.type is None
 
 
 def _promised(held: Held, parent: str, counted: Collection[str]) -> Create | None:

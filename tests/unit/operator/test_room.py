@@ -19,9 +19,11 @@ ANYWHERE = Constraints(node_selector={}, node_name=None, exclude_nodes=frozenset
 
 
 def of_backend(backend: str, name: str) -> ProfileView:
-    """A GPU's profile of that back-end."""
+    """A GPU's profile of that back-end; a plain function is of no type."""
     view = profile(name, 4096, [4096])
     spec = {**view.profile.spec.model_dump(by_alias=True, exclude_none=True), "backend": backend}
+    if backend == "vfio-pci":
+        del spec["type"]
     document = view.profile.model_dump(by_alias=True, exclude_none=True, mode="json")
     return replace(view, profile=DeviceProfile.model_validate({**document, "spec": spec}))
 
