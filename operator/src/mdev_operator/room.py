@@ -20,6 +20,7 @@ from mdev_api.kinds.node_devices import NodeDevicesStatus, NodeOffer, NodeParent
 from mdev_api.kinds.node_reservations import Create, Role, State
 from mdev_operator.cluster import Held, ProfileView, instance_of
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Room:
     """What is left of one offer. ``pool``: what it shares with others of its parent; None: it shares with none."""
