@@ -219,6 +219,10 @@ def test_a_missing_value_is_unreadable_with_its_errno(tmp_path: Path) -> None:
     assert ("memory", "ENOENT") in [(u.name, u.errno) for u in told]
 
 
+def test_an_empty_description_is_none(tmp_path: Path) -> None:
+    assert "description" not in only_parameter(publish(tmp_path, {"memory": {**MEMORY, "description": "\n"}}))
+
+
 def test_a_str_with_a_newline_too_many_is_not_made_fit(tmp_path: Path) -> None:
     publication = publish(tmp_path, {"mode": {"type": "str\n", "init_value": "normal\n\n"}})
     assert "init_value" in only_parameter(publication)["schemaError"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -318,6 +319,33 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
+
+
+WHOLE = json.dumps(
+    {"models": {"vendor.com/é": {"params": {"p": {**GOOD, "off_value": 0, "allowed_values": [1, "2-9"]}}}}},
+    ensure_ascii=False,
+).encode()
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A good document with a few bytes taken out, put in or changed."""
+    data = bytearray(WHOLE)
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(data)))
+        data[start : start + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+    return bytes(data)
+
+
+@given(damaged())
+@settings(deadline=None)
+def test_a_damaged_document_is_read_or_refused_with_the_place_of_the_damage(data: bytes) -> None:
+    try:
+        info = parse_destination(data)
+    except UnusableError as error:
+        assert re.search(r"line \d+ column \d+|byte \d+|it begins with|must be a JSON object|NaN", str(error)), str(error)
+    else:
+        assert info.fault is not None or info.models is not None
 
 
 @given(st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()))

@@ -238,8 +238,8 @@ def _ornaments(reader: _Files) -> dict[str, Any]:
     writable = reader.value("runtime_writable", ValueType.BOOL)
     if writable is not None:
         found["runtimeWritable"] = writable == "on"
-    description = reader.text("description")
+    description = (reader.text("description") or "").removesuffix("\n")
     if description:
-        readable = description.removesuffix("\n").encode(errors="surrogateescape").decode(errors="backslashreplace")
+        readable = description.encode(errors="surrogateescape").decode(errors="backslashreplace")
         found["description"] = description_text(readable)
     return found
