@@ -153,6 +153,15 @@ class TestSource:
         _, reason, message = shown(decision, "Planned") or ("", "", "")
         assert reason == "SourceBusy" and "default/first" in message and decision.reserve == ()
 
+    def test_a_device_that_another_migration_let_go_is_busy_until_its_entry_is_gone(self) -> None:
+        where = cluster(SOURCE, BIG)
+        (pin,) = entries_of(where, source=on_node())["a"]
+        owner = pin.owner.model_copy(update={"uid": "other", "name": "first"})
+        other = pin.model_copy(update={"id": "other-source-0", "owner": owner, "intent": Intent.HAND_OVER})
+        decision = decided(migration(on_node()), cluster(SOURCE, BIG, reserved=[reservations("a", [other])]))
+        _, reason, message = shown(decision, "Planned") or ("", "", "")
+        assert reason == "SourceBusy" and "HandOver" in message and decision.reserve == ()
+
     def test_a_source_node_that_takes_no_more_reservations_is_told_as_the_reason(self) -> None:
         (pin,) = entries_of(cluster(SOURCE, BIG), source=on_node())["a"]
         others = [

@@ -197,9 +197,12 @@ def _held_by_another(migration: DeviceMigration, node: str, instance: str, clust
         owner = held.entry.owner
         if owner.uid == migration.metadata.uid or held.entry.role is Role.POOL_MEMBER:
             continue
-        if instance_of(held) == instance and held.entry.intent is Intent.HOLD:
+        if instance_of(held) == instance:
             what = f"{owner.kind} {owner.namespace}/{owner.name}" if owner.namespace else f"{owner.kind} {owner.name}"
             message = f"device {instance} is held by {what} as {held.entry.role}"
+            if held.entry.intent is not Intent.HOLD:
+                # The API server lets nobody else have it before that entry is gone.
+                message += f"; that was told {held.entry.intent}, and the agent of node {node} has not ended it yet"
             return NoSource(reason="SourceBusy", message=message)
     return None
 
