@@ -343,7 +343,8 @@ def test_a_damaged_document_is_read_or_refused_with_the_place_of_the_damage(data
     try:
         info = parse_destination(data)
     except UnusableError as error:
-        assert re.search(r"line \d+ column \d+|byte \d+|it begins with|must be a JSON object|NaN", str(error)), str(error)
+        place = r"line \d+ column \d+|byte \d+|it begins with|must be a JSON object|NaN"
+        assert re.search(place, str(error)), error
     else:
         assert info.fault is not None or info.models is not None
 
