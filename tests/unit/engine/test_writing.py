@@ -46,6 +46,14 @@ def test_an_off_value_that_the_device_would_refuse_is_not_written() -> None:
     assert off_values(metadata) == {}
 
 
+def test_a_listed_parameter_whose_off_value_is_not_allowed_is_written_once_and_not_switched_off() -> None:
+    there = replace(
+        offer(takes("a", "1", "1", "2", off="0"), takes("b", "2", off="0")), write_strategy=WriteStrategy.OFF_FIRST
+    )
+    answer = compare(source(has("a", "2", off="0"), has("b", "5", off="0")), there)
+    assert (answer.verdict, shown(answer.writes)) == (Verdict.COMPATIBLE, "b=0 a=2 b=5")
+
+
 def test_compare_counts_the_writes_of_the_strategy() -> None:
     wanted = source(has("a", "5", off="0"), has("b", "2", off="0"), has("c", "3"))
     assert shown(compare(wanted, THREE).writes) == "a=5"

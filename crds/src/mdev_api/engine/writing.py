@@ -11,6 +11,12 @@ released, and doing it again does nothing. Otherwise:
 Both go through the parameters in the order of definition. The agent carries the same out from the entry alone
 (:mod:`mdev_node_agent.deciding.configuring`); it reads back after each write, so parameters that act on each other
 show.
+
+Where the text as first posted writes *every* off value, an off value that the destination itself does not allow is left
+out here: such a parameter cannot be switched off there (facts, section (a): "treat the parameter as not switchable"),
+the write would only be refused, and any refused write ends an attempt. A parameter of the source's list needs no off
+value, so the verdict stays Compatible and its value alone is written; where the off value *is* needed,
+OffValueNotAllowed has said so before.
 """
 
 from __future__ import annotations
