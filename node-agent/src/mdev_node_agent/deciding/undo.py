@@ -114,7 +114,12 @@ def _wait_for_use(situation: Situation, record: Record | None, instance: str) ->
 
 
 def _restore(situation: Situation, record: Record) -> Step:
-    """Go back through the writes, last first. A value that reads as it was before a write needs no write."""
+    """Go back through the writes, last first, each at most once (api.md, ``writes``).
+
+    A value that reads as it was before a write needs no write; and as soon as everything reads as before the first
+    write, nothing more is written: to go on through what OffFirst switched off and on again would end where it began,
+    and might release what a pooled device holds.
+    """
     attempt = situation.attempt
     if attempt.readings is None:
         files = tuple(dict.fromkeys((w.name, w.type, w.attribute) for w in record.writes))
