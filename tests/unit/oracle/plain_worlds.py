@@ -47,7 +47,7 @@ def definition(tape: Tape, kind: str, off: Value | None = None) -> dict[str, Any
         "allowed": allowed if file else [{init}],
         "broken": False,
         "file": file,
-        "runtime": one_of(tape, [True, True, None, False]),
+        "runtime": one_of(tape, [True, True, True, True, True, None, False]),
     }
 
 
