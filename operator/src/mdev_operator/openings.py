@@ -5,7 +5,7 @@ How much of each there is, :mod:`mdev_operator.room` says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mdev_api.engine.openings import Opening
@@ -25,11 +25,15 @@ MOST_RESERVATIONS = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """What an attempt was made on: an instance that is there, a type of a parent, or (all None) a slot of the node."""
+    """What an attempt was made on: an instance that is there, a type of a parent, or (all None) a slot of the node.
+
+    ``profile``: of the type, that one; None: it is not known which, so all.
+    """
 
     node: str
     parent: str | None = None
     type: str | None = None
+    profile: str | None = None
     instance: str | None = None
 
 
@@ -75,7 +79,7 @@ def find(cluster: Cluster, constraints: Constraints) -> Found:
         for opening in _on_node(cluster, node, status, held, constraints):
             if isinstance(opening, NodeRejection):
                 rejections.append(opening)
-            elif _place(opening) in constraints.tried:
+            elif _was_tried(opening, constraints.tried):
                 message = f"{shown(opening)} was tried before and failed (status.attempts)"
                 rejections.append(NodeRejection(node=node, code="Attempted", message=message))
             else:
@@ -218,9 +222,14 @@ def _idle_instances(
             )
 
 
+def _was_tried(opening: Opening, tried: Collection[Place]) -> bool:
+    place = _place(opening)
+    return place in tried or replace(place, profile=None) in tried
+
+
 def _place(opening: Opening) -> Place:
     if opening.slot is not None:
         return Place(node=opening.node)
     if opening.instance is not None:
         return Place(node=opening.node, instance=opening.instance)
-    return Place(node=opening.node, parent=opening.parent, type=opening.type)
+    return Place(node=opening.node, parent=opening.parent, type=opening.type, profile=opening.profile)

@@ -21,6 +21,7 @@ from tests.unit.operator.world import (
     migration,
     node_devices,
     on_node,
+    profile_name,
     reservations,
     reserved_by,
     shown,
@@ -208,6 +209,7 @@ class TestAttempts:
         decision = decided(migration(), cluster(BIG, reserved=[reservations("b", [entry], [failed(entry)])]))
         (attempt,) = decision.status.attempts
         assert attempt.node == "b" and attempt.type == "gfx-8GB" and "no room" in attempt.message
+        assert attempt.profile == profile_name("gfx-8GB") and attempt.others == ()
         assert told(decision) == {entry.id: Intent.UNDO} and decision.reserve == ()
 
     def test_the_next_candidate_follows_and_the_failed_one_is_not_tried_again(self) -> None:

@@ -10,7 +10,7 @@ from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.kinds.node_reservations import Entry, NodeReservations
 from mdev_operator.classes.sight import ClassReadings, look
 from mdev_operator.cluster import Cluster, ProfileView
-from mdev_operator.openings import Constraints, find
+from mdev_operator.openings import Constraints, Place, find
 from tests.agent.reservations import entry
 from tests.unit.operator.world import PROFILES, cluster, instance, profile, profile_name, reservations
 
@@ -79,6 +79,22 @@ def test_a_claimed_function_is_counted_once_by_its_agent() -> None:
     where = world("vfio-pci", {"a": 2, "b": 1}, instances=[claimed | {"type": "t"}])
     where = replace(where, reservations={"b": reservations("b", [in_flight("a")], answered)})
     assert left(where, "a", "b") == [2, 1]
+
+
+def tried(where: Cluster, *places: Place) -> set[str]:
+    """The profiles that are left to be tried on the node."""
+    found = find(where, replace(ANYWHERE, tried=frozenset(places)))
+    return {o.profile for o in found.openings}
+
+
+def test_a_failed_profile_leaves_the_other_profiles_of_its_type_to_be_tried() -> None:
+    where = world("vfio-pci", {"a": 3, "b": 1})
+    failed = Place(node="b", parent="card", type="t", profile=profile_name("a"))
+    assert tried(where, failed) == {profile_name("b")}
+
+
+def test_an_attempt_that_was_recorded_without_a_profile_stands_for_all_of_the_type() -> None:
+    assert tried(world("mdev", {"a": 3, "b": 3}), Place(node="b", parent="card", type="t")) == set()
 
 
 def test_for_classes_models_of_one_type_are_one_row_and_profiles_of_functions_are_rows_of_their_own() -> None:

@@ -161,6 +161,15 @@ class TestGroup:
         (attempt,) = decision.status.attempts
         assert attempt.type == ("gfx-8GB", "gfx-4GB")[bad] and attempt.message.startswith(f"gpu{bad}: ")
 
+    def test_where_several_failed_the_place_of_each_is_recorded_and_none_is_tried_again(self) -> None:
+        there = held(failed, failed)
+        attempts = decided(migration(PAIR), cluster(BOTH, reserved=[there])).status.attempts
+        (attempt,) = attempts
+        assert (attempt.type, [other.type for other in attempt.others]) == ("gfx-8GB", ["gfx-4GB"])
+        records = [a.model_dump(by_alias=True, exclude_none=True) for a in attempts]
+        again = decided(migration(gpus(4096), attempts=records), cluster(BOTH))
+        assert again.reserve == () and "Attempted" in (shown(again, "Planned") or ("", "", ""))[2]
+
     def test_a_reservation_that_vanished_undoes_the_others(self) -> None:
         (first, _) = reserved()["b"]
         where = cluster(BOTH, reserved=[reservations("b", [first], [prepared(first, 0)])])

@@ -22,6 +22,7 @@ from mdev_api.kinds.common import (
     ModelName,
     ObjectName,
     ParameterName,
+    ProfileName,
     Value,
     keys_up_to,
     list_map,
@@ -297,6 +298,19 @@ class RejectionSummary(ApiModel):
     """At most three of them."""
 
 
+class FailedPlace(ApiModel):
+    """Where one more of several devices of an attempt failed."""
+
+    parent: KernelName | None = None
+    """The parent device."""
+    type: KernelName | None = None
+    """The type."""
+    profile: ProfileName | None = None
+    """The profile."""
+    instance: KernelName | None = None
+    """The device: mdev UUID or PCI address."""
+
+
 class Attempt(ApiModel):
     """A destination that was tried and did not become Ready; recorded before it is undone, never tried again."""
 
@@ -308,8 +322,12 @@ class Attempt(ApiModel):
     """The parent device."""
     type: KernelName | None = None
     """The type."""
+    profile: ProfileName | None = None
+    """The profile: others of the same type may still be tried. Absent: the whole type counts as tried."""
     instance: KernelName | None = None
     """The device: mdev UUID or PCI address."""
+    others: Annotated[tuple[FailedPlace, ...], Field(max_length=15, json_schema_extra=ATOMIC)] = ()
+    """The places of the other devices that failed in it, on the same node."""
     state: Annotated[str, Field(max_length=64)]
     """How it ended."""
     message: Message

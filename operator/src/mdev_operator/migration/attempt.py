@@ -1,20 +1,22 @@
 """One attempt: the reservations of a group on one node, one for each device, as their agent answers them.
 
 A group is judged as a whole. It is prepared when every device is; when one fails, is lost or is missing, the attempt
-is recorded with the place of that device, and the whole group is told to undo.
+is recorded with the place of that device and of every other that has failed by then, and the whole group is told to
+undo.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mdev_api.kinds.device_migration import Attempt, DeviceMigrationStatus
+from mdev_api.kinds.device_migration import Attempt, DeviceMigrationStatus, FailedPlace
 from mdev_api.kinds.node_reservations import Intent, State
 from mdev_operator.cluster import Held
 from mdev_operator.migration import entries
 from mdev_operator.migration.decision import Decision, Situation, Tell
 from mdev_operator.migration.status import shorten
+from mdev_operator.openings import Place
 
 _ENDED = frozenset({State.FAILED, State.LOST, State.UNDONE, State.TAINTED})
 """Answers after which an entry on Hold will not become Prepared any more."""
@@ -36,7 +38,7 @@ class Group:
     @property
     def ended(self) -> Held | None:
         """The first entry that will not become Prepared any more."""
-        return next((h for h in self.held if h.answer is not None and h.answer.state in _ENDED), None)
+        return next((h for h in self.held if has_ended(h)), None)
 
     @property
     def prepared(self) -> int:
@@ -72,17 +74,43 @@ def recorded(status: DeviceMigrationStatus, group: Group, at: Held, state: State
     """The status with this attempt in it, once."""
     if any(a.number == group.number for a in status.attempts):
         return status
-    create = at.entry.device.create
+    others = [h for h in group.held if h is not at and has_ended(h)]
+    place = _place(at)
     attempt = Attempt(
         number=max(group.number, 1),
         node=at.node,
-        parent=create.parent if create else None,
-        type=create.type if create else None,
-        instance=at.entry.device.instance,
+        parent=place.parent,
+        type=place.type,
+        profile=place.profile,
+        instance=place.instance,
+        others=tuple(_place(other) for other in others),
         state=state,
         message=shorten(why),
     )
     return status.model_copy(update={"attempts": (*status.attempts, attempt)})
+
+
+def places_of(attempts: Iterable[Attempt]) -> frozenset[Place]:
+    """Every place where a device failed."""
+    failed: list[tuple[str, Attempt | FailedPlace]] = []
+    for attempt in attempts:
+        failed += [(attempt.node, attempt), *((attempt.node, other) for other in attempt.others)]
+    return frozenset(
+        Place(node=node, parent=at.parent, type=at.type, profile=at.profile, instance=at.instance)
+        for node, at in failed
+    )
+
+
+def has_ended(held: Held) -> bool:
+    """Whether the agent has answered that the entry will not become Prepared any more."""
+    return held.answer is not None and held.answer.state in _ENDED
+
+
+def _place(held: Held) -> FailedPlace:
+    device = held.entry.device
+    if device.create is None:
+        return FailedPlace(instance=device.instance)
+    return FailedPlace(parent=device.create.parent, type=device.create.type, profile=device.create.profile)
 
 
 def of_device(names: Sequence[str], at: Held, why: str) -> str:

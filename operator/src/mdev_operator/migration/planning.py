@@ -30,10 +30,11 @@ from mdev_operator.cluster import Cluster
 from mdev_operator.kubevirt.manager import swept
 from mdev_operator.kubevirt.pod_fit import PodConstraints
 from mdev_operator.migration import adjusting, ranking
+from mdev_operator.migration.attempt import places_of
 from mdev_operator.migration.decision import Situation
 from mdev_operator.migration.source import SourceDevice
 from mdev_operator.migration.status import condition_of
-from mdev_operator.openings import Constraints, Found, Place, find, shown
+from mdev_operator.openings import Constraints, Found, find, shown
 from mdev_operator.rejections import NodeRejection
 
 CONFLICT = "ConflictingManager"
@@ -91,13 +92,12 @@ def no_destination(rejected: tuple[RejectionSummary, ...], sources: Sequence[Sou
 def constraints_of(s: Situation, sources: Sequence[SourceDevice]) -> Constraints:
     """What is asked of a destination, but for the comparison itself."""
     spec = s.migration.spec
-    attempts = s.migration.status.attempts
     return Constraints(
         node_selector=spec.node_selector,
         node_name=spec.node_name,
         exclude_nodes=frozenset(spec.exclude_nodes),
         source_node=sources[0].node,
-        tried=frozenset(Place(node=a.node, parent=a.parent, type=a.type, instance=a.instance) for a in attempts),
+        tried=places_of(s.migration.status.attempts),
         binding=spec.binding,
         resource=sources[0].resource,
         pod=s.pod if isinstance(s.pod, PodConstraints) else None,
