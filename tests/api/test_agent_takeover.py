@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -86,7 +87,7 @@ async def end_inside_the_driver(node: Node, driver: Driver) -> None:
         await node.reserve(
             entry("move-1", boot_id=node.kernel.boot_id(), device=device, values=[value("memory", "4096")])
         )
-        wait_until(driver.asked.is_set, timeout=PATIENCE, what="the driver to be asked")
+        assert await asyncio.to_thread(driver.asked.wait, PATIENCE), "the driver was not asked"
     await node.tell("Undo")
 
 
