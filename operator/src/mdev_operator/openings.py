@@ -1,6 +1,7 @@
 """Where could a device be had? From the cluster's state to openings for the engine, and nodes that are out of question.
 
-How much of each there is, :mod:`mdev_operator.room` says.
+How much of each there is, :mod:`mdev_operator.room` says. A node whose agent is silent is out of question as a whole
+(design section 6): Stale is then the node's one reason, and nothing that was published there is compared any more.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mdev_api.engine.metadata import Code
 from mdev_api.engine.openings import Opening
 from mdev_api.kinds.device_migration import Binding
 from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus
@@ -155,7 +157,7 @@ def _why_no_devices(cluster: Cluster, node: str, wanted: int) -> tuple[str, str]
         return "NoDevices", f"node {node} publishes no NodeDevices: no agent runs there, or it has not looked yet"
     silent = cluster.silent(node)
     if silent is not None:
-        return "Stale", silent
+        return Code.STALE.value, silent
     if not any(parent.offers for parent in devices.status.parents) and not devices.status.instances:
         return "NoDevices", f"node {node} has no VFIO device that this project knows"
     held = len(cluster.held_on(node))

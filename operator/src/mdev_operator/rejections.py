@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mdev_api.engine.metadata import Code
 from mdev_api.kinds.node_devices import NodeInstance
 from mdev_operator.cluster import Cluster, ProfileView
 
@@ -32,4 +33,4 @@ def readable(cluster: Cluster, node: str, what: str, profile: str) -> ProfileVie
 def unreadable(node: str, what: str, instance: NodeInstance) -> NodeRejection:
     """An instance whose values are not all known."""
     names = ", ".join(u.name for u in instance.unreadable)
-    return NodeRejection(node=node, code="Unreadable", message=f"{what} {instance.id} cannot be read: {names}")
+    return NodeRejection(node=node, code=Code.UNREADABLE.value, message=f"{what} {instance.id} cannot be read: {names}")

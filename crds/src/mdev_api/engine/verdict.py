@@ -38,7 +38,8 @@ def compare(
 
     ``current``: the destination's values as read, canonical text; a parameter missing there was not read and is
     written. None: a fresh instance, so init values. Neither verdict nor reasons depend on ``current``. ``stale``: why
-    what is known of either side may be out of date (Stale), one sentence; None: it is not.
+    what is known of either side may be out of date (Stale), one sentence; None: it is not. It is for whoever wants the
+    findings all the same; the operator rules out a silent node, with the same code, before it compares anything.
     """
     reasons = _one_per_code_and_parameter(_findings(source, metadata, stale))
     verdict = verdict_of(reasons)
