@@ -145,7 +145,7 @@ def how_many(allowed: list[Any]) -> int:
 
 def order(opening: Mapping[str, Any], writes_needed: int, source_type: str | None) -> tuple[Any, ...]:
     """Design section 4, point 4, one element for each criterion; smaller is better."""
-    idle = opening["instance"] is not None
+    idle = opening["instance"] is not None or opening["slot"] is not None
     right = writes_needed == 0
     return (
         opening["suspect"],
@@ -157,8 +157,9 @@ def order(opening: Mapping[str, Any], writes_needed: int, source_type: str | Non
         source_type is None or opening["type"] != source_type,
         -opening["free"],
         opening["node"],
-        opening["parent"],
+        opening["parent"] or "",
         opening["type"],
         opening["profile"],
         opening["instance"] or "",
+        opening["slot"] or "",
     )

@@ -92,6 +92,8 @@ def current_values(tape: Tape, there: dict[str, Any], wanted: dict[str, Value]) 
     right = chance(tape, 30)
     values = {}
     for name, d in there["params"].items():
+        if d["broken"]:
+            continue
         choices = [d["init"], d["off"] or d["init"], *inside(d)]
         value = wanted[name] if name in wanted and (right or chance(tape, 30)) else one_of(tape, choices)
         values[name] = value if d["file"] else d["init"]

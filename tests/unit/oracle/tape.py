@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 World = TypeVar("World")
 
 LENGTH = 128
+"""Enough for two definitions of four parameters; several places need more."""
 
 
 class Tape:
@@ -29,9 +30,9 @@ class Tape:
         return next(self._rest, 0) * (most + 1) // 256
 
 
-def from_tape(make: Callable[[Tape], World]) -> st.SearchStrategy[World]:
+def from_tape(make: Callable[[Tape], World], length: int = LENGTH) -> st.SearchStrategy[World]:
     """The worlds that ``make`` makes."""
-    return st.binary(min_size=LENGTH, max_size=LENGTH).map(lambda data: make(Tape(data)))
+    return st.binary(min_size=length, max_size=length).map(lambda data: make(Tape(data)))
 
 
 def chance(tape: Tape, percent: int) -> bool:
@@ -57,7 +58,7 @@ def some_of(tape: Tape, choices: Sequence[Any], least: int, most: int) -> list[A
     return taken
 
 
-def reached(make: Callable[[Tape], World], has: Callable[[World], bool], tries: int = 3000) -> bool:
+def reached(make: Callable[[Tape], World], has: Callable[[World], bool], length: int = LENGTH) -> bool:
     """Is there one that has it among what is tried? The same answer every time."""
-    random = Random(tries)
-    return any(has(make(Tape(random.randbytes(LENGTH)))) for _ in range(tries))
+    random = Random(length)
+    return any(has(make(Tape(random.randbytes(length)))) for _ in range(3000))

@@ -27,13 +27,7 @@ def case(tape: Tape) -> Case:
             p["allowed"] = None
         value = one_of(tape, [p["init"], *plain_worlds.inside(p)]) if p["file"] else p["init"]
         params[name] = {"type": p["type"], "value": value, "off": p["off"], "broken": False}
-    definitions = {
-        name: plain_worlds.definition(
-            tape, p["type"] if not chance(tape, 8) else one_of(tape, plain_worlds.KINDS), p["off"]
-        )
-        for name, p in own["params"].items()
-        if not chance(tape, 12)
-    }
+    definitions = {name: definition_near(tape, p) for name, p in own["params"].items() if not chance(tape, 12)}
     if chance(tape, 10):
         definitions.setdefault(one_of(tape, plain_worlds.NAMES), plain_worlds.definition(tape, "int"))
     source, there = {"model": "m", "broken": False, "params": params}, plain_worlds.made_of(definitions)
@@ -42,6 +36,12 @@ def case(tape: Tape) -> Case:
     if chance(tape, 10):
         there = plain_worlds.with_faults(tape, there)
     return source, own, there
+
+
+def definition_near(tape: Tape, p: dict[str, Any]) -> dict[str, Any]:
+    if chance(tape, 8):
+        return plain_worlds.definition(tape, one_of(tape, plain_worlds.KINDS))
+    return plain_worlds.definition(tape, p["type"], p["off"])
 
 
 def by_engine(source: dict[str, Any], own: dict[str, Any], there: dict[str, Any]) -> tuple[Write, ...] | None:

@@ -38,6 +38,7 @@ def opening(
         "destination": destination,
         "free": random.choice([0, 1, 1, 1] if idle else [-1, 0, 1, 2, 3]),
         "instance": random.choice(["a", "b", "c"]) if idle else None,
+        "slot": None,
         "values": said.texts(values) if idle else None,
         "suspect": random.random() < 0.1,
     }
@@ -80,7 +81,7 @@ def source_and_destinations(tape: Tape) -> tuple[str, list[str]]:
     return worlds.written(source), [worlds.written(worlds.destinations(tape, source)) for _ in range(count)]
 
 
-@at_most(1200)
+@at_most(800)
 @given(from_tape(source_and_destinations), st.sampled_from([None, *TYPES]), st.integers(0, 2**32), st.integers(1, 8))
 def test_openings_are_ranked_as_a_naive_sort_by_the_text_ranks_them(
     documents: tuple[str, list[str]], source_type: str | None, seed: int, count: int
