@@ -17,6 +17,8 @@ import pytest_asyncio
 from mdev_api.hashing import instance_uuid
 from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import load
+from mdev_api.kube.requests import get
+from mdev_api.kube.resources import DEVICE_PROFILES
 from tests.agent.node import NodeObjects, ensure_namespace
 from tests.agent.reservations import entry, value
 from tests.controlplane.control_plane import ControlPlane
@@ -54,6 +56,17 @@ class AgentInGuest:
         self._process.kill()
         self._process.wait(timeout=30)
 
+    def kill_inside_the_kernel(self) -> None:
+        """kill -9, which does not end a call that the kernel does not let end: the process stays, in state D."""
+        assert self._process is not None
+        self._process.kill()
+        self._process = None
+
+    def wait_said(self, words: str) -> None:
+        """Wait until the agent that runs has said this."""
+        assert self._process is not None
+        self._process.wait_for(words, timeout=START_SECONDS)
+
     def boot_id(self) -> str:
         return self.guest.read("/proc/sys/kernel/random/boot_id").strip()
 
@@ -68,6 +81,7 @@ def agent(boot_guest: BootGuest, control_plane: ControlPlane) -> Iterator[AgentI
     running = AgentInGuest(guest, kubeconfig)
     yield running
     running.gfx.put("hang_write", "")
+    running.gfx.put("hang_killable", "Y")
 
 
 @pytest_asyncio.fixture
@@ -131,6 +145,28 @@ async def test_a_device_made_by_hand_is_never_removed(agent: AgentInGuest, node:
     assert by_hand in agent.gfx.instances()
 
 
+async def test_metadata_that_comes_after_the_registration_is_published_at_once(
+    agent: AgentInGuest, node: NodeObjects
+) -> None:
+    async def published() -> list[dict[str, Any] | None]:
+        names = [offer["profile"] for p in (await node.status()).get("parents", ()) for offer in p["offers"]]
+        return [(await node.client.send(get(DEVICE_PROFILES, name)))["spec"].get("published") for name in names]
+
+    async def nothing() -> bool:
+        return await published() == [None]
+
+    async def model() -> bool:
+        return [p and p["model"] for p in await published()] == ["com.gfx/GPU"]
+
+    agent.guest.rmmod("gfx")
+    agent.guest.modprobe("gfx types=4GB metadata=N")
+    await eventually(nothing, timeout=20, what="the type without metadata on NodeDevices")
+    agent.gfx.put("metadata", "Y")
+    await eventually(model, timeout=10, what="the type's model on NodeDevices, an hour before the rescan")
+    agent.guest.rmmod("gfx")
+    agent.guest.modprobe("gfx")
+
+
 async def test_an_agent_killed_while_it_prepares_finishes_and_makes_no_second_device(
     agent: AgentInGuest, node: NodeObjects
 ) -> None:
@@ -150,4 +186,23 @@ async def test_an_agent_killed_while_it_prepares_undoes_if_told_so(agent: AgentI
     await node.tell("Undo", index=place)
     agent.start()
     await node.answered("move-2", "Undone", timeout=START_SECONDS)
+    assert agent.gfx.instances() == set()
+
+
+async def test_an_agent_waits_until_the_killed_one_is_out_of_the_kernel(agent: AgentInGuest, node: NodeObjects) -> None:
+    writes = agent.gfx.get("write_count")
+    agent.gfx.put("hang_killable", "N")
+    agent.gfx.put("hang_write", "memory")
+    await reserve(agent, node, "move-3")
+    wait_until(lambda: agent.gfx.get("write_count") != writes, timeout=60, what="a write that hangs", interval=0.2)
+    agent.kill_inside_the_kernel()
+    place = len((await node.reservations())["spec"]["reservations"]) - 1
+    await node.tell("Undo", index=place)
+    agent.start()
+    agent.wait_said("another agent of this node has /run/mdev-node-agent")
+    during = await node.answer("move-3"), agent.gfx.instances()
+    agent.gfx.put("hang_write", "")
+    await node.answered("move-3", "Undone", timeout=START_SECONDS)
+    agent.gfx.put("hang_killable", "Y")
+    assert ((during[0] or {}).get("state") != "Undone", during[1]) == (True, {instance_uuid("move-3")})
     assert agent.gfx.instances() == set()
