@@ -89,6 +89,16 @@ async def test_an_applied_status_leaves_the_rest_alone(client: Client) -> None:
     await client.send(requests.delete(NODES, "test-client"))
 
 
+async def test_a_status_for_an_old_version_is_a_conflict(client: Client) -> None:
+    old = await client.send(requests.apply(NODES, "test-late", {}, "test-manager"))
+    version = old["metadata"]["resourceVersion"]
+    await client.send(requests.merge_patch(NODES, "test-late", {"metadata": {"labels": {"changed": "meanwhile"}}}))
+    status = {"nodeInfo": {"kernelVersion": "7.0"}}
+    with pytest.raises(ApiError) as caught:
+        await client.send(requests.apply_status(NODES, "test-late", status, "test-manager", resource_version=version))
+    assert caught.value.conflict
+
+
 async def test_a_delete_of_another_life_is_a_conflict(client: Client) -> None:
     made = await make_lease(client, "lives")
     with pytest.raises(ApiError) as caught:

@@ -85,6 +85,11 @@ def test_an_applied_status_carries_nothing_but_identity_and_status() -> None:
     }
 
 
+def test_a_status_can_be_applied_only_to_the_version_that_it_is_about() -> None:
+    request = requests.apply_status(NODE_DEVICES, "n1", {"bootID": "b"}, "mdev-node-agent", resource_version="7")
+    assert body_of(request)["metadata"] == {"name": "n1", "resourceVersion": "7"}
+
+
 def test_what_happens_to_a_body_after_the_request_was_built_does_not_change_it() -> None:
     operations = [{"op": "test", "path": "/metadata/generation", "value": 1}]
     request = requests.json_patch(NODE_DEVICES, "n1", operations, subresource="status")

@@ -118,10 +118,20 @@ def apply(
 
 
 def apply_status(
-    resource: Resource, name: str, status: Mapping[str, Any], field_manager: str, namespace: str | None = None
+    resource: Resource,
+    name: str,
+    status: Mapping[str, Any],
+    field_manager: str,
+    namespace: str | None = None,
+    resource_version: str | None = None,
 ) -> Request:
-    """Server-side apply of the whole status that ``field_manager`` writes, forced; 404 if there is no object."""
-    return _apply(resource, name, {"status": status}, field_manager, namespace, subresource="status")
+    """Server-side apply of the whole status that ``field_manager`` writes, forced; 404 if there is no object.
+
+    With ``resource_version`` only while the object has it (else 409).
+    """
+    metadata = {} if resource_version is None else {"resourceVersion": resource_version}
+    body = {"metadata": metadata, "status": status}
+    return _apply(resource, name, body, field_manager, namespace, subresource="status")
 
 
 def json_patch(

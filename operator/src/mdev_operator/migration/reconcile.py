@@ -18,7 +18,7 @@ from mdev_api.kinds.common import dump
 from mdev_api.kinds.device_migration import DeviceMigration, Mode
 from mdev_api.kinds.node_reservations import NodeReservations
 from mdev_api.kube.client import ApiError
-from mdev_api.kube.requests import apply_status, get, merge_patch
+from mdev_api.kube.requests import Request, apply_status, get, merge_patch
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator import reservations
 from mdev_operator.context import FIELD_MANAGER, Context
@@ -126,7 +126,7 @@ async def _carry_out(
     has_finalizer = FINALIZER in migration.metadata.finalizers
     if decision.finalizer and not has_finalizer and migration.metadata.deletion_timestamp is None:
         obj = await _set_finalizers(ctx, obj, [*migration.metadata.finalizers, FINALIZER])
-    await _write_status(ctx, key, obj, migration, decision)
+    obj = await _write_status(ctx, key, obj, migration, decision)
     for tell in decision.tell:
         # An intent is about an entry by its id, whatever else the node holds by now.
         newest = ctx.inventory.reservations(tell.node)
@@ -155,20 +155,23 @@ async def _swap(ctx: Context, node: str, change: Any) -> None:
 
 async def _write_status(
     ctx: Context, key: str, obj: dict[str, Any], migration: DeviceMigration, decision: Decision
-) -> None:
+) -> dict[str, Any]:
+    """The object as it is then. Raced if it is not what was decided from: a status that is late must not count."""
     status = dump(decision.status)
     if status == (obj.get("status") or {}):
-        return
+        return obj
     if migration.spec.mode is Mode.PLAN:
         wait = ctx.written_at.get(key, float("-inf")) + PLAN_INTERVAL - time.monotonic()
         if wait > 0:
             ctx.queue.add_after(key, wait)
-            return
-    meta = migration.metadata
-    await ctx.send(apply_status(DEVICE_MIGRATIONS, meta.name, status, FIELD_MANAGER, meta.namespace))
+            return obj
+    meta, version = migration.metadata, obj["metadata"]["resourceVersion"]
+    request = apply_status(DEVICE_MIGRATIONS, meta.name, status, FIELD_MANAGER, meta.namespace, version)
+    obj = await _unless_changed(ctx, obj, request)
     ctx.written_at[key] = time.monotonic()
     _log_turns(migration, decision)
     ctx.queue.add(key)
+    return obj
 
 
 def _log_turns(migration: DeviceMigration, decision: Decision) -> None:
@@ -186,8 +189,13 @@ def _log_turns(migration: DeviceMigration, decision: Decision) -> None:
 async def _set_finalizers(ctx: Context, obj: dict[str, Any], finalizers: list[str]) -> dict[str, Any]:
     meta = obj["metadata"]
     body = {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": finalizers}}
+    return await _unless_changed(ctx, obj, merge_patch(DEVICE_MIGRATIONS, meta["name"], body, meta["namespace"]))
+
+
+async def _unless_changed(ctx: Context, obj: dict[str, Any], request: Request) -> dict[str, Any]:
+    meta = obj["metadata"]
     try:
-        return await ctx.send(merge_patch(DEVICE_MIGRATIONS, meta["name"], body, meta["namespace"]))
+        return await ctx.send(request)
     except ApiError as error:
         if not error.conflict:
             raise
