@@ -276,6 +276,20 @@ def test_an_older_driver_takes_only_the_receive_limit_that_it_publishes(load: Lo
     assert published == "0 100-1000\n"
 
 
+def test_late_metadata_comes_with_a_plain_change_and_then_stays(load: Load, guest: Guest) -> None:
+    gfx = load("metadata=N")
+    before = guest.names(gfx.type_path("gfx-4GB"))
+    listener = guest.uevents()
+    gfx.put("metadata", "Y")
+    wait_until(lambda: "/gfx0" in listener.log(), timeout=10, what="the change event")
+    listener.kill()
+    with refused(errno.EINVAL):
+        gfx.put("metadata", "N")
+    assert "migration" not in before
+    assert "MDEV_STATE" not in listener.log()
+    assert guest.read(f"{gfx.type_path('gfx-4GB')}/migration/params/memory/init_value") == "4096\n"
+
+
 def test_uevents_are_those_of_the_core_and_one_more_change_when_the_metadata_is_complete(
     load: Load, guest: Guest
 ) -> None:

@@ -210,6 +210,7 @@ def _faults(machine: Machine) -> Iterator[Line]:
         "clamp_write": ("rx-limit\n",),
         "fail_read": ("rx-mode\n",),
         "hang_killable": ("x", "1x", "off", "N\n", "Y\n"),
+        "metadata": ("x", "N\n", "Y\n"),
         "create_count": ("1",),
     }.items():
         yield from _wrote(machine, f"{FAULTS}/{name}", *texts)

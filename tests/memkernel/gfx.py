@@ -13,7 +13,7 @@ from tests.memkernel.core import Device, Kind, MdevCore, MdevType, Parent
 from tests.memkernel.driver import add_parent
 from tests.memkernel.gfx_catalogue import Model, Parameter, narrowed
 from tests.memkernel.gfx_faults import Faults, Record
-from tests.memkernel.kstrto import fault
+from tests.memkernel.kstrto import fault, kstrtobool
 from tests.memkernel.machine import Machine
 from tests.memkernel.tree import Dir, File, constant
 
@@ -35,7 +35,7 @@ class Card:
 
 @dataclass(kw_only=True, eq=False)
 class Gfx:
-    """The module and its parameters. ``finished`` False: loading stops before the types have metadata."""
+    """The module and its parameters."""
 
     parents: int = 1
     pool_mb: int = 16384
@@ -43,7 +43,7 @@ class Gfx:
     types: Sequence[str] | None = None
     memory_allowed: Sequence[int] | None = None
     rx_limit_max: int = 10000
-    finished: bool = True
+    metadata: bool = True
     name: str = field(default="gfx", init=False)
     version: str | None = field(default=None, init=False)
     max_instances: int | None = field(default=None, init=False)
@@ -53,6 +53,7 @@ class Gfx:
         if not 1 <= self.parents <= 4:
             raise fault(errno.EINVAL)
         models = narrowed(self.types, self.memory_allowed, self.rx_limit_max)
+        self.published = self.metadata
         self.faults = Faults(machine=machine)
         self.record = Record()
         machine.root.directory("module/gfx/parameters").fill(
@@ -66,14 +67,9 @@ class Gfx:
             directory = add_parent(machine, "gfx", f"gfx{number}")
             card = Card(pool_mb=self.pool_mb, nics=self.nics)
             self.cards.append(core.register_parent(self, directory, kinds, about=card))
-            if self.finished:
-                self.finish(self.cards[-1])
-
-    def finish(self, parent: Parent) -> None:
-        """The end of loading a parent: its types get their metadata, and the second ``change`` event is sent."""
-        for mdev_type in parent.types:
-            _publish(mdev_type.directory, mdev_type.kind.about)
-        self.core.announce(parent, "registered")
+            if self.published:
+                _publish(self.cards[-1])
+                core.announce(self.cards[-1], "registered")
 
     def kill_writers(self) -> None:
         """SIGKILL to every program that waits in a write."""
@@ -112,9 +108,20 @@ class Gfx:
         numbers["rx_limit_max"] = self.rx_limit_max
         shown = {name: ",".join(map(str, values)) if values is not None else None for name, values in lists.items()}
         return {
+            "metadata": File(show=lambda: b"Y\n" if self.published else b"N\n", store=self._set_metadata),
             **{name: constant(str(number)) for name, number in numbers.items()},
             **{name: File(show=bytes) if text is None else constant(text) for name, text in shown.items()},
         }
+
+    def _set_metadata(self, data: bytes) -> None:
+        wanted = kstrtobool(data)
+        if self.published and not wanted:
+            raise fault(errno.EINVAL)
+        if wanted and not self.published:
+            for card in self.cards:
+                _publish(card)
+                self.core.machine.send("change", card.directory.path, self.name)
+        self.published = wanted
 
     def _take_share(self, device: Device) -> int:
         model, card = _model(device.type), _card(device.type)
@@ -179,7 +186,13 @@ def _card(mdev_type: MdevType) -> Card:
     return card
 
 
-def _publish(home: Dir, model: Model) -> None:
+def _publish(card: Parent) -> None:
+    """All its types get their metadata."""
+    for mdev_type in card.types:
+        _publish_type(mdev_type.directory, _model(mdev_type))
+
+
+def _publish_type(home: Dir, model: Model) -> None:
     home.directory("migration").fill({"model": constant(model.model)})
     params = home.directory("migration/params")
     for parameter in model.parameters:

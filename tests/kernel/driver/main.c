@@ -8,6 +8,7 @@
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
 
 #include "gfx.h"
@@ -35,6 +36,11 @@ MODULE_PARM_DESC(nics, "network devices of one parent (default 8)");
 
 static struct class *gfx_class;
 static struct gfx_card *cards[GFX_MAX_PARENTS];
+
+/* Protects the switch, and which cards it may touch. */
+static DEFINE_MUTEX(metadata_lock);
+static bool metadata = true;
+static unsigned int nr_cards;
 
 static ssize_t show_description(struct mdev_type *mtype, char *buf)
 {
@@ -96,31 +102,96 @@ static struct gfx_card *card_alloc(unsigned int number)
 	return card;
 }
 
-static int publish(struct gfx_card *card)
+static int metadata_add(struct gfx_card *card)
 {
-	char *envp[] = { "MDEV_STATE=registered", NULL };
 	unsigned int t;
 	int err;
 
-	err = mdev_register_parent(&card->parent, &card->dev, &gfx_driver, card->mdev_types,
-				   card->nr_types);
-	if (err)
-		return err;
 	for (t = 0; t < card->nr_types; t++) {
 		err = gfx_tree_add(&card->types[t]);
 		if (err)
 			goto undo;
 	}
-	/* The core announced the types before they had their metadata. */
-	kobject_uevent_env(&card->dev.kobj, KOBJ_CHANGE, envp);
 	return 0;
 
 undo:
 	while (t--)
 		gfx_tree_remove(&card->types[t]);
-	mdev_unregister_parent(&card->parent);
 	return err;
 }
+
+static void metadata_remove(struct gfx_card *card)
+{
+	unsigned int t;
+
+	for (t = 0; t < card->nr_types; t++)
+		gfx_tree_remove(&card->types[t]);
+}
+
+static int publish(struct gfx_card *card)
+{
+	char *envp[] = { "MDEV_STATE=registered", NULL };
+	int err;
+
+	err = mdev_register_parent(&card->parent, &card->dev, &gfx_driver, card->mdev_types,
+				   card->nr_types);
+	if (err || !metadata)
+		return err;
+	err = metadata_add(card);
+	if (err) {
+		mdev_unregister_parent(&card->parent);
+		return err;
+	}
+	/* The core announced the types before they had their metadata. */
+	kobject_uevent_env(&card->dev.kobj, KOBJ_CHANGE, envp);
+	return 0;
+}
+
+static int publish_late(void)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < nr_cards; i++) {
+		err = metadata_add(cards[i]);
+		if (err)
+			goto undo;
+	}
+	for (i = 0; i < nr_cards; i++)
+		kobject_uevent(&cards[i]->dev.kobj, KOBJ_CHANGE);
+	return 0;
+
+undo:
+	while (i--)
+		metadata_remove(cards[i]);
+	return err;
+}
+
+static int metadata_set(const char *text, const struct kernel_param *kp)
+{
+	bool wanted;
+	int err = kstrtobool(text, &wanted);
+
+	if (err)
+		return err;
+	mutex_lock(&metadata_lock);
+	if (nr_cards && metadata && !wanted)
+		err = -EINVAL;
+	else if (wanted && !metadata)
+		err = publish_late();
+	if (!err)
+		metadata = wanted;
+	mutex_unlock(&metadata_lock);
+	return err;
+}
+
+static const struct kernel_param_ops metadata_ops = {
+	.set = metadata_set,
+	.get = param_get_bool,
+};
+
+module_param_cb(metadata, &metadata_ops, &metadata, 0644);
+MODULE_PARM_DESC(metadata, "types have their metadata; N at load, and Y later: it comes late (default Y)");
 
 static struct gfx_card *card_add(unsigned int number)
 {
@@ -146,17 +217,40 @@ put:
 
 static void card_remove(struct gfx_card *card)
 {
-	unsigned int t;
-
-	for (t = 0; t < card->nr_types; t++)
-		gfx_tree_remove(&card->types[t]);
+	metadata_remove(card);
 	mdev_unregister_parent(&card->parent);
 	device_unregister(&card->dev);
 }
 
+static int cards_add(void)
+{
+	int err = 0;
+
+	mutex_lock(&metadata_lock);
+	while (!err && nr_cards < parents) {
+		cards[nr_cards] = card_add(nr_cards);
+		err = PTR_ERR_OR_ZERO(cards[nr_cards]);
+		if (!err)
+			nr_cards++;
+	}
+	mutex_unlock(&metadata_lock);
+	return err;
+}
+
+static void cards_remove(void)
+{
+	unsigned int i, nr;
+
+	mutex_lock(&metadata_lock);
+	nr = nr_cards;
+	nr_cards = 0;
+	mutex_unlock(&metadata_lock);
+	for (i = 0; i < nr; i++)
+		card_remove(cards[i]);
+}
+
 static int __init gfx_init(void)
 {
-	unsigned int i;
 	int err;
 
 	err = gfx_catalogue_narrow();
@@ -170,18 +264,13 @@ static int __init gfx_init(void)
 	err = mdev_register_driver(&gfx_driver);
 	if (err)
 		goto destroy_class;
-	for (i = 0; i < parents; i++) {
-		cards[i] = card_add(i);
-		if (IS_ERR(cards[i])) {
-			err = PTR_ERR(cards[i]);
-			goto remove_cards;
-		}
-	}
+	err = cards_add();
+	if (err)
+		goto remove_cards;
 	return 0;
 
 remove_cards:
-	while (i--)
-		card_remove(cards[i]);
+	cards_remove();
 	mdev_unregister_driver(&gfx_driver);
 destroy_class:
 	class_destroy(gfx_class);
@@ -190,10 +279,7 @@ destroy_class:
 
 static void __exit gfx_exit(void)
 {
-	unsigned int i;
-
-	for (i = 0; i < parents; i++)
-		card_remove(cards[i]);
+	cards_remove();
 	mdev_unregister_driver(&gfx_driver);
 	class_destroy(gfx_class);
 }

@@ -106,10 +106,9 @@ def test_an_unreadable_value_is_told_and_the_others_are_read(kernel: MemoryKerne
 
 
 def test_a_type_before_its_metadata_is_shown_without_and_after_it_with() -> None:
-    gfx = Gfx(finished=False)
-    kernel = MemoryKernel(drivers=[gfx])
+    kernel = MemoryKernel(drivers=[Gfx(metadata=False)])
     assert "published" not in offer(kernel, "gfx0", "gfx-4GB").profile
-    gfx.finish(gfx.cards[0])
+    kernel.write("module/gfx/parameters/metadata", "Y")
     assert offer(kernel, "gfx0", "gfx-4GB").profile["published"]["model"] == "com.gfx/GPU"
 
 
