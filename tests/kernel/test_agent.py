@@ -124,7 +124,9 @@ async def kill_between_create_and_write(agent: AgentInGuest, node: NodeObjects, 
     assert agent.gfx.read(instance_uuid(entry_id), "memory") == "1024\n"
 
 
-async def test_uevents_show_a_device_long_before_the_rescan(agent: AgentInGuest, node: NodeObjects, by_hand: str) -> None:
+async def test_uevents_show_a_device_long_before_the_rescan(
+    agent: AgentInGuest, node: NodeObjects, by_hand: str
+) -> None:
     async def look() -> dict[str, Any] | None:
         return (await node.instances()).get(by_hand)
 
