@@ -12,7 +12,8 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,7 @@ class ControlPlane:
     _kubectl: Path
     _processes: dict[str, Process]
     _apiserver: list[str] = field(repr=False)
+    _etcd: list[str] = field(repr=False)
     _outlive: bool
     _numbers: itertools.count[int] = field(default_factory=itertools.count, repr=False)
 
@@ -86,6 +88,7 @@ class ControlPlane:
                 _kubectl=programs["kubectl"],
                 _processes={},
                 _apiserver=argv,
+                _etcd=commands.etcd(programs, files, ports),
                 _outlive=outlive,
             )
             began = time.monotonic()
@@ -150,6 +153,19 @@ class ControlPlane:
         stop(self._processes["kube-apiserver"])
         self._start_apiserver()
 
+    @contextmanager
+    def etcd_down(self) -> Iterator[None]:
+        """Kill etcd for the block, then start it again with what it had stored, and wait until the API server answers.
+
+        Meanwhile the API server runs, and answers as it does when its etcd is away: late, or with an error.
+        """
+        stop(self._processes["etcd"])
+        try:
+            yield
+        finally:
+            self._start_etcd()
+            self._wait(self._processes["kube-apiserver"], f"{self.server}/readyz")
+
     def stop(self) -> None:
         """End every part; does nothing for one that has ended. The directory stays, for its logs."""
         for process in reversed(self.processes):
@@ -166,8 +182,7 @@ class ControlPlane:
     def _bring_up(
         self, programs: Mapping[str, Path], files: Files, ports: Ports, *, controllers: bool, scheduler: bool
     ) -> None:
-        etcd = self._spawn("etcd", commands.etcd(programs, files, ports))
-        wait_ready(etcd, f"{self.etcd_url}/health", timeout=START_TIMEOUT)
+        self._start_etcd()
         self._start_apiserver()
         admin = self._authority.user("admin", ["system:masters"])
         write_private(files.pki / "admin.pem", admin.certificate + admin.key)
@@ -188,6 +203,10 @@ class ControlPlane:
             # Until the controllers made it, every pod in the namespace is refused.
             account = f"{self.server}/api/v1/namespaces/default/serviceaccounts/default"
             self._wait(self._processes["kube-controller-manager"], account, user=files.pki / "admin.pem")
+
+    def _start_etcd(self) -> None:
+        etcd = self._spawn("etcd", self._etcd)
+        wait_ready(etcd, f"{self.etcd_url}/health", timeout=START_TIMEOUT)
 
     def _start_apiserver(self) -> None:
         process = self._spawn("kube-apiserver", self._apiserver)

@@ -64,13 +64,19 @@ class SimulatedCluster:
         self.made.append((resource, meta["name"], meta.get("namespace")))
         return made
 
-    async def add_node(self, name: str, *drivers: Module, rescan_seconds: float = 60.0) -> MemoryKernel:
-        """A Node that is Ready, with a kernel and an agent; returns when its NodeDevices are published."""
+    async def add_node(
+        self, name: str, *drivers: Module, rescan_seconds: float = 60.0, kubeconfig: Path | None = None
+    ) -> MemoryKernel:
+        """A Node that is Ready, with a kernel and an agent; returns when its NodeDevices are published.
+
+        ``kubeconfig``: the agent's own instead of the cluster's.
+        """
         await ensure_namespaces(self.client, AGENT_NAMESPACE)
         full = self.full(name)
         await self.mark(name)
         kernel = MemoryKernel(drivers=drivers)
-        node = SimulatedNode(full, kernel, kubeconfig=self.kubeconfig, state_dir=self.directory / full)
+        chosen = kubeconfig or self.kubeconfig
+        node = SimulatedNode(full, kernel, kubeconfig=chosen, state_dir=self.directory / full)
         self.nodes[name] = node
         node.start(rescan_seconds=rescan_seconds, deadlines=DEADLINES)
         await self.until(NODE_DEVICES, full, "published with offers", _offers)

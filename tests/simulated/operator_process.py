@@ -51,6 +51,10 @@ class OperatorProcess:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {seconds:g} s; it said:\n{self.log()[-4000:]}") from None
 
+    def ended(self) -> int | None:
+        """The exit status of one that has ended; None while it runs."""
+        return self._process.poll()
+
     def kill(self) -> None:
         """SIGKILL; also one that is stopped."""
         self._process.kill()

@@ -28,7 +28,7 @@ from mdev_operator.migration.decide import decide, looks_for_destination
 from mdev_operator.migration.decision import Decision, Situation
 from mdev_operator.migration.source import NoSource, read_sources
 from mdev_operator.migration.status import condition_of, is_true
-from mdev_operator.migration.telling import notes
+from mdev_operator.migration.telling import notes, refused
 from mdev_operator.notes import Regarding
 from mdev_operator.reservations import Raced
 
@@ -73,13 +73,17 @@ async def reconcile(ctx: Context, namespace: str, name: str) -> None:
     (ctx.following.add if decision.follow else ctx.following.discard)(key)
     if decision.look_again is not None:
         ctx.queue.add_after(key, decision.look_again)
+    about = Regarding(resource=DEVICE_MIGRATIONS, namespace=namespace, name=name, uid=migration.metadata.uid)
     try:
         await _carry_out(ctx, key, obj, migration, decision, seen)
     except Raced as raced:
         log.info("another writer was first, deciding again", migration=f"{namespace}/{name}", reason=str(raced))
         ctx.queue.add(key)
         return
-    about = Regarding(resource=DEVICE_MIGRATIONS, namespace=namespace, name=name, uid=migration.metadata.uid)
+    except ApiError as error:
+        if error.forbidden or error.invalid:
+            await post(ctx, key, about, (refused(error),))
+        raise
     await post(ctx, key, about, notes(situation, decision.status))
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from mdev_api.kinds.common import Condition
 from mdev_api.kinds.device_migration import DeviceMigration, DeviceMigrationStatus
 from mdev_api.kinds.node_reservations import State
+from mdev_api.kube.client import ApiError
 from mdev_operator.cluster import Cluster, Held
 from mdev_operator.migration.decision import Situation
 from mdev_operator.migration.nodes import unwell
@@ -45,6 +46,12 @@ def notes(s: Situation, status: DeviceMigrationStatus) -> tuple[Note, ...]:
         *about_nodes,
         *tainted(s.held),
     )
+
+
+def refused(error: ApiError) -> Note:
+    """The API server does not take what is to be written: RBAC, an admission policy, a webhook or a rule is against it."""
+    text = f"the API server refuses what has to be written next, which is tried again until it is taken: {error}"
+    return Note(key=f"refused-{error.status}", reason="WriteRefused", text=text)
 
 
 def tainted(held: Iterable[Held]) -> Iterator[Note]:
