@@ -1,0 +1,108 @@
+"""What there is at the end of a run, by no word of the programs that were tried: kernels, API objects, files."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mdev_api.kube.client import ApiError, Client
+from mdev_api.kube.listing import list_all
+from mdev_api.kube.requests import get
+from mdev_api.kube.resources import DEVICE_MIGRATIONS, NODE_DEVICES, NODE_RESERVATIONS
+from tests.chaos.node import ChaosNode
+from tests.memkernel.kernel import MemoryKernel
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeDump:
+    """One node. ``devices``: every mdev that stands below a parent; ``on_bus``: those that can be found.
+
+    ``held``: devices that somebody has open; ``foreign``: devices that the harness made and has not removed.
+    ``journal`` and ``ledger``: the text of the files. ``boot``: how often the machine has rebooted.
+    """
+
+    name: str
+    boot_id: str
+    boot: int
+    devices: frozenset[str]
+    on_bus: frozenset[str]
+    held: frozenset[str]
+    foreign: frozenset[str]
+    journal: str
+    ledger: str
+    reservations: Object
+    published: Object
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class World:
+    """Everything. ``migrations`` by uid."""
+
+    nodes: Mapping[str, NodeDump]
+    migrations: Mapping[str, Object]
+
+
+async def dump_world(client: Client, nodes: Iterable[ChaosNode], names: Iterable[str]) -> World:
+    """Look at everything. ``names``: of the migrations of this run."""
+    dumps = await asyncio.gather(*(dump_node(client, node) for node in nodes))
+    wanted = set(names)
+    listed = (await list_all(client, DEVICE_MIGRATIONS, namespace="default")).objects
+    migrations = {obj["metadata"]["uid"]: obj for obj in listed if obj["metadata"]["name"] in wanted}
+    return World(nodes={each.name: each for each in dumps}, migrations=migrations)
+
+
+async def dump_node(client: Client, node: ChaosNode) -> NodeDump:
+    """Look at one node."""
+    return NodeDump(
+        name=node.name,
+        boot_id=node.kernel.boot_id(),
+        boot=node.boots,
+        devices=frozenset(await asyncio.to_thread(below_parents, node.kernel)),
+        on_bus=frozenset(await asyncio.to_thread(node.kernel.devices)),
+        held=frozenset(node.held),
+        foreign=frozenset(node.foreign),
+        journal=_text(node.state_dir / "journal.jsonl"),
+        ledger=_text(node.state_dir / "ledger.json"),
+        reservations=await _object(client, NODE_RESERVATIONS, node.name),
+        published=await _object(client, NODE_DEVICES, node.name),
+    )
+
+
+def below_parents(kernel: MemoryKernel) -> list[str]:
+    """The mdevs that stand below the parents of a kernel, also those whose removal has begun."""
+    found = []
+    with kernel.open("class/mdev_bus") as parents:
+        for parent in parents.list():
+            with parents.open(parent) as directory:
+                found += [name for name in directory.list() if is_uuid(name)]
+    return found
+
+
+def is_uuid(name: str) -> bool:
+    """Is it the name of an mdev?"""
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+async def _object(client: Client, resource: Any, name: str) -> Object:
+    try:
+        return await client.send(get(resource, name))
+    except ApiError as error:
+        if not error.not_found:
+            raise
+        return {}

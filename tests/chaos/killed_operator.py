@@ -1,0 +1,63 @@
+"""The operator as a process that is killed with SIGKILL while a request of it is on its way, and started again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.chaos.account import Account
+from tests.chaos.plan import KillOperator
+from tests.faults.fault import Fault, Hang, LoseAnswer, Slow
+from tests.faults.proxy import FaultProxy
+from tests.faults.request import Match
+from tests.simulated.operator_process import OperatorProcess
+
+LOOK = 0.005
+LATE_SECONDS = 0.7
+OPTIONS = ("--lease-duration=8", "--renew-deadline=6", "--retry-period=1")
+WHAT = {"before": Hang(), "after": LoseAnswer(), "late": Slow(LATE_SECONDS)}
+
+
+class KilledOperator:
+    """``run`` keeps one running until cancelled, as a kubelet does."""
+
+    def __init__(self, proxy: FaultProxy, kubeconfig: Path, log: Path, namespace: str, account: Account) -> None:
+        self._proxy = proxy
+        self._kubeconfig = kubeconfig
+        self._log = log
+        self._namespace = namespace
+        self._account = account
+        self._process: OperatorProcess | None = None
+
+    async def run(self) -> None:
+        """Start it, and a new one whenever it has ended."""
+        try:
+            while True:
+                self._process = OperatorProcess(self._kubeconfig, self._log, *OPTIONS, namespace=self._namespace)
+                while self._process.ended() is None:
+                    await asyncio.sleep(0.05)
+                self._account.count("operator started again")
+        finally:
+            if self._process is not None:
+                self._process.kill()
+
+    def log(self) -> str:
+        """All that they said."""
+        return self._process.log() if self._process is not None else ""
+
+    async def kill_at(self, kill: KillOperator) -> None:
+        """Wait for the request, and kill whoever sent it. Cancel it when the run is over."""
+        match = Match(verbs=(kill.verb,), resource=kill.resource)
+        injected = self._proxy.inject(Fault(what=WHAT[kill.when], match=match, times=1))
+        try:
+            while not injected.fired:
+                await asyncio.sleep(LOOK)
+            if kill.when == "after":
+                lost = self._proxy.seen(match, did=injected.name)[-1]
+                while lost.status is None:
+                    await asyncio.sleep(LOOK)
+            if self._process is not None:
+                self._process.kill()
+                self._account.count(kill.kind)
+        finally:
+            injected.end()

@@ -1,0 +1,181 @@
+"""Plays whoever moves virtual machines: asks with a DeviceMigration, waits, starts the machine, tells the outcome.
+
+It keeps to the API's word and believes nothing else: a device is opened only while its migration is Ready, what cannot
+be opened is told as Failed, and a machine lets its source go before Succeeded is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mdev_api.kube.client import ApiError
+from tests.chaos.node import ChaosNode
+from tests.chaos.plan import Ending, Move
+from tests.chaos.stories import Register, Story, Vm
+from tests.simulated.cluster import SimulatedCluster, condition, gpu
+from tests.waiting import eventually
+
+Object = dict[str, Any]
+
+PATIENCE = 180.0
+"""Seconds until a migration must have got anywhere, its deadline and a few deaths of the operator included."""
+MOST_VMS = 8
+LOOK = 0.15
+
+
+class Mover:
+    """``nodes`` by the names that the API server knows."""
+
+    def __init__(self, cluster: SimulatedCluster, nodes: Mapping[str, ChaosNode], register: Register) -> None:
+        self._cluster = cluster
+        self._nodes = nodes
+        self._register = register
+
+    async def carry(self, move: Move) -> None:
+        """One migration from the beginning to its end."""
+        vm = self._pick(move)
+        story = await self._ask(move, vm)
+        self._register.stories.append(story)
+        try:
+            await self._follow(story, vm)
+        except TimeoutError as error:
+            self._register.wrongs.append(f"migration {story.name} ({move.ending}): {error}")
+
+    def _pick(self, move: Move) -> Vm | None:
+        running = self._register.running()
+        if move.pick is None or not running:
+            return None
+        return running[int(move.pick * len(running))]
+
+    async def _ask(self, move: Move, vm: Vm | None) -> Story:
+        name = f"m{move.number}"
+        spec: Object = {
+            "deadlineSeconds": move.deadline,
+            "preparedTTLSeconds": 2 if move.ending is Ending.EXPIRED else 3600,
+            "sourcePolicy": "Remove" if move.remove else "Keep",
+        }
+        if move.node is not None and (vm is None or self._cluster.full(move.node) != vm.node.name):
+            spec["nodeName"] = self._cluster.full(move.node)
+        if vm is None:
+            source = gpu(move.memory) if move.memory else nic()
+        else:
+            source = {"node": {"name": vm.node.name, "devices": [vm.device]}}
+        made = await self._cluster.migrate(name, source, **spec)
+        moved = None if vm is None else (vm.node.name, vm.device)
+        return Story(move=move, name=name, uid=made["metadata"]["uid"], source=moved)
+
+    async def _follow(self, story: Story, vm: Vm | None) -> None:
+        move = story.move
+        if move.ending is Ending.EARLY:
+            if move.opens:
+                await self._until(story, lambda o: condition(o, "Planned") is not None)
+            await self._delete(story)
+            return
+        seen = await self._until(story, lambda o: is_ready(o) or is_finished(o))
+        if seen is not None and is_ready(seen):
+            self._note(story, seen)
+            if move.ending is Ending.STAYS:
+                return
+            if move.ending is Ending.DELETED:
+                await self._delete(story)
+                return
+            if move.ending is not Ending.EXPIRED:
+                await self._move(story, vm)
+        await self._until(story, is_finished)
+
+    async def _move(self, story: Story, vm: Vm | None) -> None:
+        """Start the machine on the destination, and tell what came of it."""
+        move = story.move
+        node, device = self._nodes[story.node or ""], story.device or ""
+        wanted = move.ending is not Ending.FAILED
+        opened = (wanted or move.opens) and await asyncio.to_thread(node.open, device, story.boot)
+        await self._tell(story, started=True)
+        if move.ending is Ending.DELETED_STARTED:
+            await self._delete(story, wait=False)
+        arrived = Vm(node=node, device=device, boot=story.boot)
+        if opened and wanted and arrived.runs:
+            if vm is not None:
+                await asyncio.to_thread(vm.end)
+                if vm in self._register.vms:
+                    self._register.vms.remove(vm)
+            story.told = "Succeeded"
+            self._register.vms.append(arrived)
+        else:
+            await asyncio.to_thread(arrived.end) if opened else None
+            story.told = "Failed"
+        await self._tell(story, outcome=story.told)
+        await self._until(story, is_finished)
+        if story.told == "Succeeded":
+            await self._end(move, arrived)
+
+    async def _end(self, move: Move, vm: Vm) -> None:
+        """The machine ends some day, and somebody may remove its device."""
+        many = len(self._register.running()) > MOST_VMS
+        if (move.ends is None and not many) or vm not in self._register.vms:
+            return
+        self._register.vms.remove(vm)
+        await asyncio.to_thread(vm.end)
+        if move.ends != "left" and vm.runs and await asyncio.to_thread(vm.node.take_away, vm.device):
+            self._register.taken.add(vm.device)
+
+    def _note(self, story: Story, seen: Object) -> None:
+        device = seen["status"]["devices"][0]
+        story.node, story.device = seen["status"]["node"], device["instance"]
+        story.boot = self._nodes[story.node or ""].boots
+
+    async def _tell(self, story: Story, **spec: Any) -> None:
+        try:
+            await self._cluster.tell(story.name, **spec)
+        except ApiError as error:
+            if not error.not_found:
+                self._register.wrongs.append(f"migration {story.name} does not take {spec}: {error}")
+
+    async def _delete(self, story: Story, *, wait: bool = True) -> None:
+        story.gone = True
+        try:
+            await self._cluster.forget(story.name)
+        except ApiError as error:
+            if not error.not_found:
+                raise
+        if wait:
+            await self._until(story, lambda o: False)
+
+    async def _until(self, story: Story, holds: Callable[[Object], bool]) -> Object | None:
+        """Wait until the migration is as it should be, or gone (None)."""
+        last: Object | None = None
+
+        async def look() -> bool:
+            nonlocal last
+            last = await self._cluster.migration(story.name)
+            return last is None or holds(last)
+
+        try:
+            await eventually(look, timeout=PATIENCE, what="it to get on", interval=LOOK)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; its status is {(last or {}).get('status')}") from None
+        if last is not None and is_finished(last):
+            story.ended = str((condition(last, "Finished") or {}).get("reason"))
+        return last
+
+
+def nic() -> Object:
+    """An explicit source: a NIC of the sample driver with three values that a new one does not have."""
+    values = [
+        {"name": "new-feature", "type": "bool", "value": "off", "offValue": "off"},
+        {"name": "num-queues", "type": "int", "value": "8"},
+        {"name": "rx-mode", "type": "str", "value": "promiscuous"},
+        {"name": "rx-limit", "type": "int", "value": "200", "offValue": "0"},
+    ]
+    return {"explicit": [{"name": "nic", "model": "vendor-a.com/my-nic", "values": values}]}
+
+
+def is_ready(obj: Object) -> bool:
+    """Whether it is Ready."""
+    return (condition(obj, "Ready") or {}).get("status") == "True"
+
+
+def is_finished(obj: Object) -> bool:
+    """Whether it has ended."""
+    return (condition(obj, "Finished") or {}).get("status") == "True"
