@@ -49,7 +49,7 @@ def notes(s: Situation, status: DeviceMigrationStatus) -> tuple[Note, ...]:
 
 
 def refused(error: ApiError) -> Note:
-    """The API server does not take what is to be written: RBAC, an admission policy, a webhook or a rule is against it."""
+    """The API server does not take what is to be written: RBAC, an admission policy, a webhook or a rule forbids it."""
     text = f"the API server refuses what has to be written next, which is tried again until it is taken: {error}"
     return Note(key=f"refused-{error.status}", reason="WriteRefused", text=text)
 
