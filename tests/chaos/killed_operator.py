@@ -14,7 +14,7 @@ from tests.simulated.operator_process import OperatorProcess
 
 LOOK = 0.005
 LATE_SECONDS = 0.7
-OPTIONS = ("--lease-duration=8", "--renew-deadline=6", "--retry-period=1")
+OPTIONS = ("--lease-duration=5", "--renew-deadline=4", "--retry-period=0.8")
 WHAT = {"before": Hang(), "after": LoseAnswer(), "late": Slow(LATE_SECONDS)}
 
 
