@@ -22,15 +22,12 @@ PARENTS = ["p", "q"]
 def places(
     tape: Tape, nodes: Sequence[str], profiles: Sequence[dict[str, Any]], source: dict[str, Any], most: int
 ) -> list[dict[str, Any]]:
-    """At most ``most`` on each node, all different; what is shared (free of a type) is the same in all of them."""
+    """At most ``most`` on each node, all different."""
     made: dict[tuple[Any, ...], dict[str, Any]] = {}
-    free: dict[tuple[Any, ...], int] = {}
     for node in nodes:
         for _ in range(between(tape, 1, most)):
             each = place(tape, node, between(tape, 0, len(profiles) - 1), profiles, source)
-            if each["instance"] is None:
-                each["free"] = free.setdefault(shared(each), each["free"])
-            made.setdefault(key(each), each)
+            made.setdefault(itself(each), each)
     return list(made.values())
 
 
@@ -57,9 +54,11 @@ def place(
     }
 
 
-def shared(each: dict[str, Any]) -> tuple[Any, ...]:
-    """What its ``free`` counts."""
-    return (each["node"], each["slot"]) if each["slot"] else (each["node"], each["parent"], each["type"])
+def itself(each: dict[str, Any]) -> tuple[Any, ...]:
+    """What is there once only: an instance and a resource are of one type and profile each."""
+    if each["instance"] or each["slot"]:
+        return (each["node"], each["instance"], each["slot"])
+    return key(each)
 
 
 def key(each: dict[str, Any] | Opening) -> tuple[Any, ...]:
@@ -72,7 +71,7 @@ def openings(of: Sequence[dict[str, Any]], pools: dict[tuple[str, str], Pool] | 
     return [
         Opening(
             metadata=metadata.setdefault(each["profile"], said.engine_metadata(each["destination"])),
-            pool=None if pools is None else pools.get((each["node"], each["parent"])),
+            pool=pools.get((each["node"], each["parent"])) if pools is not None and each["slot"] is None else None,
             **{name: value for name, value in each.items() if name != "destination"},
         )
         for each in of

@@ -64,7 +64,8 @@ def made_of(params: dict[str, Any], strategy: str = "Direct") -> dict[str, Any]:
 
 def source_near(tape: Tape, there: dict[str, Any]) -> dict[str, Any]:
     """A source that mostly has the parameters of ``there``, with its types and off values."""
-    params = {name: parameter_near(tape, d) for name, d in there["params"].items() if not chance(tape, 10)}
+    sound = {name: d for name, d in there["params"].items() if not d["broken"]}
+    params = {name: parameter_near(tape, d) for name, d in sound.items() if not chance(tape, 10)}
     for name in NAMES:
         if name not in params and chance(tape, 8):
             params[name] = parameter_near(tape, definition(tape, one_of(tape, KINDS)))
