@@ -1,0 +1,52 @@
+"""Histories that the model has found, each as short as it can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mdev_api.kinds.device_migration import DeviceMigration
+from mdev_operator.migration.status import is_true
+from tests.unit.protocol.wire import Fate
+from tests.unit.protocol.world import World
+
+GPU = {"name": "gpu", "model": "com.gfx/GPU", "values": [{"name": "memory", "type": "int", "value": "2048"}]}
+SPEC: dict[str, Any] = {"mode": "Prepare", "source": {"explicit": [GPU]}}
+KEY = "migration/default/m"
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with World() as made:
+        made.pass_time(2.0)
+        made.leader.work()
+        made.migrate("m", SPEC)
+        made.pass_time(0.2)
+        yield made
+
+
+def shows(world: World, kind: str) -> bool:
+    obj = world.migration("m")
+    return obj is not None and is_true(DeviceMigration.model_validate(obj).status.conditions, kind)
+
+
+def work(world: World, rounds: int = 4) -> None:
+    for _ in range(rounds):
+        world.leader.work()
+        world.pass_time(0.2)
+
+
+def test_a_status_that_arrives_after_the_end_does_not_bring_the_migration_back(world: World) -> None:
+    wire = world.leader.wire
+    wire.passes = 1  # The finalizer; then the status is on its way, and the client gives up waiting.
+    world.leader.begin(KEY)
+    world.pass_time(12.0)
+    (late,) = wire.on_its_way
+    wire.passes = None
+    world.tell("m", outcome="Failed")
+    work(world)
+    assert shows(world, "Finished")
+    wire.settle(late, Fate.ARRIVES)
+    assert shows(world, "Finished")
