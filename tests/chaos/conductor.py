@@ -70,8 +70,6 @@ class Conductor:
         """From which move on to try what ends a trouble; False: it is to be tried again with the next."""
         self._pending: list[Foreign] = []
         self._aside: set[asyncio.Task[None]] = set()
-        for node in nodes.values():
-            node.on_inside = self._keep_inside
 
     async def run(self) -> Result:
         """The whole plan, then the end of all troubles, then the verdict."""
@@ -148,15 +146,6 @@ class Conductor:
         if done:
             self._account.count(foreign.kind)
         return done
-
-    def _keep_inside(self, release: Callable[[], None], moves: int) -> None:
-        """A killed agent is inside a call that goes on only some moves later."""
-
-        def end() -> bool:
-            release()
-            return True
-
-        self._later.append((self._begun + moves, end))
 
     async def _calm(self) -> None:
         """The end of all troubles."""

@@ -12,14 +12,12 @@ server, each *before* and *after* it, and *inside* a call into the kernel. Where
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-
-PATIENCE = 20.0
-"""Seconds that a call is kept inside the kernel at most, should nobody release it."""
 
 
 class KilledError(BaseException):
@@ -30,13 +28,13 @@ class KilledError(BaseException):
 class Snare:
     """Kill the agent that comes to this step, the ``nth`` time that any agent does; ``reboot``: its machine too.
 
-    ``hold``: how many further moves begin before a call that it was inside of goes on.
+    ``hold``: seconds that a call which it was inside of still takes.
     """
 
     step: str
     nth: int = 1
     reboot: bool = False
-    hold: int = 2
+    hold: float = 2.0
 
 
 @dataclass(kw_only=True)
@@ -82,8 +80,6 @@ class Life:
     def __init__(self, snares: Snares) -> None:
         self.snares = snares
         self.on_death: Callable[[], None] = lambda: None
-        self.on_inside: Callable[[Callable[[], None], int], None] = lambda release, moves: release()
-        """Told of a call that stays inside the kernel: how to release it, after how many further moves."""
         self.snare: Snare | None = None
         self.dead = threading.Event()
         self._gone = threading.Event()
@@ -125,10 +121,8 @@ class Life:
         try:
             snare = None if inside is None else self.snares.passing(inside)
             if snare is not None:
-                released = threading.Event()
-                self.on_inside(released.set, snare.hold)
                 self.kill(snare)
-                released.wait(PATIENCE)
+                time.sleep(snare.hold)
             yield
         finally:
             with self._changed:

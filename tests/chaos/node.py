@@ -10,7 +10,6 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,7 +46,6 @@ class ChaosNode:
         """Faults of the driver that are in force."""
         self.wrongs: list[str] = []
         """What must never happen and did, in sentences."""
-        self.on_inside: Callable[[Callable[[], None], int], None] = lambda release, moves: release()
         self._settings = RunSettings(
             node=name, kubeconfig=kubeconfig, state_dir=state_dir, rescan_seconds=RESCAN_SECONDS
         )
@@ -165,7 +163,6 @@ class ChaosNode:
             ended = threading.Event()
             life = Life(self._snares)
             life.on_death = ended.set
-            life.on_inside = self.on_inside
             self._life = life
             if self._stopping:
                 life.kill()

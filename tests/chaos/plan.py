@@ -1,7 +1,7 @@
 """A whole run as values: which migrations, which troubles, and when. Pure: one seed, one plan.
 
 When: troubles begin as the move of that number begins; a kill of an agent waits there for the step that it is meant
-for, one of the operator for its request. Nothing is planned by the clock.
+for, one of the operator for its request. By the clock is only how long a call still takes whose process is dead.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def _troubles(rng: random.Random, moves: int) -> Iterator[tuple[int, Trouble]]:
     steps = list(STEPS) if moves >= 80 else rng.sample(STEPS, k=max(6, moves // 4))
     for step in steps:
         rare = "none" in step or "failed" in step
-        reboot, hold = rng.random() < 0.12, rng.randint(1, 3)
+        reboot, hold = rng.random() < 0.12, rng.choice((0.5, 2.0, 4.0))
         yield rng.randrange(max(1, last // (8 if rare else 1))), Snare(step=step, reboot=reboot, hold=hold)
     for kill in rng.sample(OPERATOR_STEPS, k=max(1, min(len(OPERATOR_STEPS), moves // 20))):
         yield rng.randrange(last), kill
@@ -220,6 +220,9 @@ def _troubles(rng: random.Random, moves: int) -> Iterator[tuple[int, Trouble]]:
         for program in ("operator", "agents"):
             times, writes = rng.randint(1, 4), rng.random() < 0.7
             yield rng.randrange(last), ApiFault(program=program, what=what, times=times, writes=writes)
-    for number in range(max(3, moves // 6)):
-        what = "make" if number == 0 else rng.choice(("make", "make", "remove", "steal"))
-        yield rng.randrange(last), Foreign(node=rng.choice(NODES), what=what, hold=rng.random() < 0.3)
+    for number in range(max(3, moves // 8)):
+        what = ("make", "remove", "steal")[number] if number < 3 else rng.choice(("make", "remove", "steal"))
+        at, node = rng.randrange(last), rng.choice(NODES)
+        if what == "remove":
+            yield at, Foreign(node=node, what="make")
+        yield at, Foreign(node=node, what=what, hold=what == "make" and rng.random() < 0.5)

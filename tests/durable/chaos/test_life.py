@@ -15,7 +15,7 @@ STEP = "before create"
 
 def snared(step: str, *, nth: int = 1) -> Life:
     snares = Snares()
-    snares.arm(Snare(step=step, nth=nth))
+    snares.arm(Snare(step=step, nth=nth, hold=0.3))
     return Life(snares)
 
 
@@ -59,23 +59,19 @@ def test_the_snare_waits_for_the_time_that_it_was_set_for_and_catches_once() -> 
 
 
 def test_a_call_that_is_in_the_kernel_is_done_after_the_death_and_only_then_is_the_process_gone() -> None:
-    life, done, gone = snared("inside create"), threading.Event(), threading.Event()
-    kept: list[Callable[[], None]] = []
-    life.on_inside = lambda release, moves: kept.append(release)
+    life, happened = snared("inside create"), list[str]()
 
     def call() -> None:
         with life.in_kernel("inside create"):
-            done.set()
+            happened.append("the kernel is done")
 
     thread = in_thread(call)
     wait_until(life.dead.is_set, timeout=20, what="the process to die")
-    waiting = threading.Thread(target=lambda: (life.wait_last_call(), gone.set()), daemon=True)
-    waiting.start()
-    assert not done.wait(0.05) and not gone.is_set()
-    kept[0]()
-    waiting.join(timeout=20)
-    assert done.is_set() and gone.is_set()
+    happened.append("it is dead")
+    life.wait_last_call()
+    happened.append("it is gone")
     thread.join(timeout=20)
+    assert happened == ["it is dead", "the kernel is done", "it is gone"]
 
 
 def test_a_dead_process_begins_no_call() -> None:
