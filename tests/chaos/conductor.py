@@ -124,7 +124,7 @@ class Conductor:
         met_before = self._account.met[fault.kind]
 
         def end() -> bool:
-            met = self._account.met[fault.kind] > met_before
+            met = self._account.met[fault.kind] >= met_before + fault.times
             if met:
                 node.fault(fault.name, NO_FAULT[fault.name])
             return met

@@ -7,13 +7,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mdev_api.kube.client import ApiError, Client
 from mdev_api.kube.listing import list_all
 from mdev_api.kube.requests import get
-from mdev_api.kube.resources import DEVICE_MIGRATIONS, NODE_DEVICES, NODE_RESERVATIONS
-from tests.chaos.node import ChaosNode
+from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from tests.memkernel.kernel import MemoryKernel
 
 Object = dict[str, Any]
@@ -48,30 +47,20 @@ class World:
     migrations: Mapping[str, Object]
 
 
-async def dump_world(client: Client, nodes: Iterable[ChaosNode], names: Iterable[str]) -> World:
+class Dumped(Protocol):
+    """A node of any kind."""
+
+    async def dump(self, client: Client) -> NodeDump:
+        """Look at it."""
+
+
+async def dump_world(client: Client, nodes: Iterable[Dumped], names: Iterable[str]) -> World:
     """Look at everything. ``names``: of the migrations of this run."""
-    dumps = await asyncio.gather(*(dump_node(client, node) for node in nodes))
+    dumps = await asyncio.gather(*(node.dump(client) for node in nodes))
     wanted = set(names)
     listed = (await list_all(client, DEVICE_MIGRATIONS, namespace="default")).objects
     migrations = {obj["metadata"]["uid"]: obj for obj in listed if obj["metadata"]["name"] in wanted}
     return World(nodes={each.name: each for each in dumps}, migrations=migrations)
-
-
-async def dump_node(client: Client, node: ChaosNode) -> NodeDump:
-    """Look at one node."""
-    return NodeDump(
-        name=node.name,
-        boot_id=node.kernel.boot_id(),
-        boot=node.boots,
-        devices=frozenset(await asyncio.to_thread(below_parents, node.kernel)),
-        on_bus=frozenset(await asyncio.to_thread(node.kernel.devices)),
-        held=frozenset(node.held),
-        foreign=frozenset(node.foreign),
-        journal=_text(node.state_dir / "journal.jsonl"),
-        ledger=_text(node.state_dir / "ledger.json"),
-        reservations=await _object(client, NODE_RESERVATIONS, node.name),
-        published=await _object(client, NODE_DEVICES, node.name),
-    )
 
 
 def below_parents(kernel: MemoryKernel) -> list[str]:
@@ -92,14 +81,16 @@ def is_uuid(name: str) -> bool:
         return False
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a file; empty if there is none."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
 
 
-async def _object(client: Client, resource: Any, name: str) -> Object:
+async def object_of(client: Client, resource: Any, name: str) -> Object:
+    """An object of the API server; empty if there is none."""
     try:
         return await client.send(get(resource, name))
     except ApiError as error:

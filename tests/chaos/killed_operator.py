@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 from tests.chaos.account import Account
 from tests.chaos.plan import KillOperator
 from tests.faults.fault import Fault, Hang, LoseAnswer, Slow
+from tests.faults.injected import Injected
 from tests.faults.proxy import FaultProxy
 from tests.faults.request import Match
 from tests.simulated.operator_process import OperatorProcess
 
 LOOK = 0.005
 LATE_SECONDS = 0.7
+DONE_SECONDS = 5.0
 OPTIONS = ("--lease-duration=5", "--renew-deadline=4", "--retry-period=0.8")
 WHAT = {"before": Hang(), "after": LoseAnswer(), "late": Slow(LATE_SECONDS)}
 
@@ -53,11 +56,16 @@ class KilledOperator:
             while not injected.fired:
                 await asyncio.sleep(LOOK)
             if kill.when == "after":
-                lost = self._proxy.seen(match, did=injected.name)[-1]
-                while lost.status is None:
-                    await asyncio.sleep(LOOK)
+                await self._done(match, injected)
             if self._process is not None:
                 self._process.kill()
                 self._account.count(kill.kind)
         finally:
             injected.end()
+
+    async def _done(self, match: Match, injected: Injected) -> None:
+        """Wait until the API server has answered the request whose answer is lost, if it ever does."""
+        lost = self._proxy.seen(match, did=injected.name)[-1]
+        deadline = time.monotonic() + DONE_SECONDS
+        while lost.status is None and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK)

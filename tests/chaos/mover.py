@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mdev_api.kube.client import ApiError
-from tests.chaos.node import ChaosNode
 from tests.chaos.plan import Ending, Move
-from tests.chaos.stories import Register, Story, Vm
+from tests.chaos.stories import Machine, Register, Story, Vm
 from tests.simulated.cluster import SimulatedCluster, condition, gpu
 from tests.waiting import eventually
 
@@ -28,7 +27,7 @@ LOOK = 0.15
 class Mover:
     """``nodes`` by the names that the API server knows."""
 
-    def __init__(self, cluster: SimulatedCluster, nodes: Mapping[str, ChaosNode], register: Register) -> None:
+    def __init__(self, cluster: SimulatedCluster, nodes: Mapping[str, Machine], register: Register) -> None:
         self._cluster = cluster
         self._nodes = nodes
         self._register = register

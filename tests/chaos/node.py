@@ -13,10 +13,13 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from mdev_api.kube.client import Client
+from mdev_api.kube.resources import NODE_DEVICES, NODE_RESERVATIONS
 from mdev_node_agent.run import run
 from mdev_node_agent.settings import Deadlines, RunSettings
 from mdev_node_agent.sysfs.port import Directory
 from tests.chaos.account import Account
+from tests.chaos.dumps import NodeDump, below_parents, object_of, text_of
 from tests.chaos.life import Life, Snare, Snares
 from tests.chaos.wired import WiredKernel
 from tests.memkernel.gfx import Gfx
@@ -132,6 +135,22 @@ class ChaosNode:
         """Have the driver fail in this way; an empty value, or 0, ends it."""
         self.kernel.write(f"module/gfx/parameters/{name}", f"{value}\n")
         self.failing[name] = value
+
+    async def dump(self, client: Client) -> NodeDump:
+        """What its kernel, its agents' files and the API server say."""
+        return NodeDump(
+            name=self.name,
+            boot_id=self.kernel.boot_id(),
+            boot=self.boots,
+            devices=frozenset(await asyncio.to_thread(below_parents, self.kernel)),
+            on_bus=frozenset(await asyncio.to_thread(self.kernel.devices)),
+            held=frozenset(self.held),
+            foreign=frozenset(self.foreign),
+            journal=text_of(self.state_dir / "journal.jsonl"),
+            ledger=text_of(self.state_dir / "ledger.json"),
+            reservations=await object_of(client, NODE_RESERVATIONS, self.name),
+            published=await object_of(client, NODE_DEVICES, self.name),
+        )
 
     def asks(self, directory: Directory, name: str) -> None:
         """The agent writes: judged from outside."""

@@ -67,12 +67,13 @@ class KillOperator:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DriverFault:
-    """A fault of the driver on one node while the next ``moves`` begin."""
+    """A fault of the driver on one node while the next ``moves`` begin, and until it was met so many ``times``."""
 
     node: str
     name: str
     value: str
     moves: int
+    times: int = 1
 
     @property
     def kind(self) -> str:
@@ -214,8 +215,9 @@ def _troubles(rng: random.Random, moves: int) -> Iterator[tuple[int, Trouble]]:
     for kill in rng.sample(OPERATOR_STEPS, k=max(1, min(len(OPERATOR_STEPS), moves // 20))):
         yield rng.randrange(last), kill
     for name, value in DRIVER_FAULTS if moves >= 80 else rng.sample(DRIVER_FAULTS, k=3):
-        # Early enough for the kills that wait for a failure.
-        yield rng.randrange(last // 4, last), DriverFault(node=rng.choice(NODES), name=name, value=value, moves=4)
+        # Late enough for the kills that wait for a failure, and often enough for each of them.
+        at, times = rng.randrange(last // 4, last), 4 if name == "fail_create" else 1
+        yield at, DriverFault(node=rng.choice(NODES), name=name, value=value, moves=4, times=times)
     for what in API_FAULTS if moves >= 80 else rng.sample(API_FAULTS, k=4):
         for program in ("operator", "agents"):
             times, writes = rng.randint(1, 4), rng.random() < 0.7

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from tests.chaos.node import ChaosNode
 from tests.chaos.plan import Move
+
+
+class Machine(Protocol):
+    """A node as whoever runs virtual machines on it needs it: simulated, or a guest. ``boots``: its reboots so far."""
+
+    name: str
+    boots: int
+
+    def open(self, device: str, boot: int) -> bool:
+        """Open a device; False: it is not there, or this is another boot."""
+
+    def close(self, device: str) -> None:
+        """Close it."""
+
+    def take_away(self, device: str) -> bool:
+        """Remove it by hand, unless somebody has it open; whether it was there."""
 
 
 @dataclass(kw_only=True)
 class Vm:
     """A virtual machine: it has one device open. ``boot``: of its node, in which it runs."""
 
-    node: ChaosNode
+    node: Machine
     device: str
     boot: int
 
