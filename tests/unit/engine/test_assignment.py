@@ -10,6 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,6 +88,19 @@ class TestAllOrNone:
         refused = Rejection(opening=new("x"), reasons=(), no_capacity=True)
         (short,) = put(plan(candidate(new("t"))), plan(rejections=[refused])).shortfalls
         assert (short.device, short.rejections, short.beside) == (1, (refused,), None)
+
+    @pytest.mark.parametrize(
+        "openings",
+        [
+            [replace(new("t", free=2), alone="r")],
+            [new(t, free=1, pool=Pool(said={"t": 1, "u": 1})) for t in ("t", "u")],
+        ],
+        ids=["one at a time", "a parent with room for one"],
+    )
+    def test_no_more_devices_are_said_to_find_room_than_do_together(self, openings: list[Opening]) -> None:
+        alike = plan(*map(candidate, openings))
+        [short] = put(alike, alike, alike).shortfalls
+        assert (short.device, short.beside) == (1, 1)
 
     def test_what_stands_alone_takes_one_device_at_a_time(self) -> None:
         served = [replace(new(t, free=4), alone="r") for t in ("t", "u")]

@@ -48,8 +48,8 @@ class Shortfall:
     """A device (its position) that finds no place on a node.
 
     ``rejections``: why none of the node's openings takes it, whatever the other devices get. ``beside``: how many of
-    the devices do find one there; then each would fit alone and only room is missing (NoCapacity). None: it does not
-    fit alone.
+    the devices do find one there together (at least: other choices may leave room for more, never for all); then each
+    would fit alone and only room is missing (NoCapacity). None: it does not fit alone.
     """
 
     node: str
@@ -203,16 +203,29 @@ class _Search:
 
     def _note_dead_end(self, position: int, later: int) -> None:
         """Keep the furthest; at the first ask whether there is any sense in going on."""
-        if self._dead_end is None and self._best is None:
-            self._dead_end = self._unmatched()
-            if self._dead_end is not None:
-                self._steps = MOST_STEPS
-                return
+        if self._dead_end is None and self._best is None and self._is_hopeless():
+            self._steps = MOST_STEPS
+            self._dead_end = self._filled()
+            return
         if self._dead_end is None or (self._steps < MOST_STEPS and position > self._dead_end.beside):
             self._dead_end = _DeadEnd(device=self._order[later], beside=position)
 
-    def _unmatched(self) -> _DeadEnd | None:
-        """A device that gets no place even if types of a parent shared nothing (augmenting paths): nothing to try."""
+    def _filled(self) -> _DeadEnd:
+        """The first device without a place when each takes the best that is left, and how many get one.
+
+        Not from :meth:`_is_hopeless`: there more go than really share a parent.
+        """
+        room, without = _Room(), []
+        for device, own in zip(self._order, self._options, strict=True):
+            opening = next((c.opening for c in own if room.has(c.opening)), None)
+            if opening is None:
+                without.append(device)
+            else:
+                room.take(opening)
+        return _DeadEnd(device=without[0], beside=len(self._order) - len(without))
+
+    def _is_hopeless(self) -> bool:
+        """A device gets no place even if types of a parent shared nothing (augmenting paths): nothing to try."""
         holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
 
         def place_one(position: int, seen: set[tuple[str, ...]]) -> bool:
@@ -229,10 +242,7 @@ class _Search:
                         return True
             return False
 
-        for position, device in enumerate(self._order):
-            if not place_one(position, set()):
-                return _DeadEnd(device=device, beside=position)
-        return None
+        return not all(place_one(position, set()) for position in range(len(self._order)))
 
 
 def _by_node(
