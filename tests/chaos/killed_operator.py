@@ -1,4 +1,8 @@
-"""The operator as a process that is killed with SIGKILL while a request of it is on its way, and started again."""
+"""The operator as a process that is killed with SIGKILL while a request of it is on its way, and started again.
+
+Its Lease is long, so that a busy machine does not end the lead. After each death it is given back in its name, as if it
+had run out: the successor comes at once, and may lead while requests of the dead one are still on their way.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,9 @@ import asyncio
 import time
 from pathlib import Path
 
+from mdev_api.kube.client import ApiError, Client
+from mdev_api.kube.requests import merge_patch
+from mdev_api.kube.resources import LEASES
 from tests.chaos.account import Account
 from tests.chaos.plan import KillOperator
 from tests.faults.fault import Fault, Hang, LoseAnswer, Slow
@@ -17,14 +24,18 @@ from tests.simulated.operator_process import OperatorProcess
 LOOK = 0.005
 LATE_SECONDS = 0.7
 DONE_SECONDS = 5.0
-OPTIONS = ("--lease-duration=5", "--renew-deadline=4", "--retry-period=0.8")
+OPTIONS = ("--lease-duration=90", "--renew-deadline=75", "--retry-period=1")
+LEASE = "mdev-operator"
 WHAT = {"before": Hang(), "after": LoseAnswer(), "late": Slow(LATE_SECONDS)}
 
 
 class KilledOperator:
     """``run`` keeps one running until cancelled, as a kubelet does."""
 
-    def __init__(self, proxy: FaultProxy, kubeconfig: Path, log: Path, namespace: str, account: Account) -> None:
+    def __init__(
+        self, client: Client, proxy: FaultProxy, kubeconfig: Path, log: Path, namespace: str, account: Account
+    ) -> None:
+        self._client = client
         self._proxy = proxy
         self._kubeconfig = kubeconfig
         self._log = log
@@ -40,6 +51,7 @@ class KilledOperator:
                 while self._process.ended() is None:
                     await asyncio.sleep(0.05)
                 self._account.count("operator started again")
+                await self._give_lease_back()
         finally:
             if self._process is not None:
                 self._process.kill()
@@ -62,6 +74,14 @@ class KilledOperator:
                 self._account.count(kill.kind)
         finally:
             injected.end()
+
+    async def _give_lease_back(self) -> None:
+        nobody = {"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}}
+        try:
+            await self._client.send(merge_patch(LEASES, LEASE, nobody, self._namespace))
+        except ApiError as error:
+            if not error.not_found:
+                raise
 
     async def _done(self, match: Match, injected: Injected) -> None:
         """Wait until the API server has answered the request whose answer is lost, if it ever does."""

@@ -37,7 +37,7 @@ async def run_plan(plan: Plan, plane: ControlPlane, directory: Path) -> Result:
             name: plane.kubeconfig_for(name, ["system:masters"], server=proxy.server) for name, proxy in proxies.items()
         }
         log = directory / "operator.log"
-        operator = KilledOperator(proxies["operator"], paths["operator"], log, namespace, account)
+        operator = KilledOperator(client, proxies["operator"], paths["operator"], log, namespace, account)
         cluster = SimulatedCluster(
             client=client, kubeconfig=plane.kubeconfig, directory=directory, operator_log=operator.log
         )
