@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from mdev_api.hashing import instance_uuid
@@ -10,7 +11,7 @@ from mdev_api.kinds.node_reservations import FINAL_STATES
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, NODE_RESERVATIONS
 from mdev_operator.migration.status import condition_of, is_true
 from tests.unit.protocol.nodes import BrokenError, Node
-from tests.unit.protocol.store import Change, Object
+from tests.unit.protocol.store import Change, Object, Store
 from tests.unit.protocol.world import World
 
 # api.md, the table of intents.
@@ -20,21 +21,46 @@ MAY_BECOME = {
 }
 
 
-def of_a_write(change: Change) -> None:
-    """BrokenError if this write should never have been possible."""
-    if change.old is None or change.new is None:
-        return
-    if change.plural == NODE_RESERVATIONS.plural:
-        _of_reservations(change.old, change.new)
-    if change.plural == DEVICE_MIGRATIONS.plural:
-        before, after = (DeviceMigration.model_validate(obj).status for obj in (change.old, change.new))
-        _must(
-            is_true(after.conditions, "Finished") or not is_true(before.conditions, "Finished"),
-            f"migration {change.new['metadata']['name']} was Finished and is not any more",
-        )
-        known = {attempt.number for attempt in after.attempts}
-        forgotten = [attempt.number for attempt in before.attempts if attempt.number not in known]
-        _must(not forgotten, f"attempts {forgotten} of {change.new['metadata']['name']} are forgotten")
+@dataclass(kw_only=True)
+class Writes:
+    """Judges every write. ``shown``: by the uid of their migration, the devices that somebody was told of."""
+
+    store: Store
+    shown: dict[str, set[str]] = field(default_factory=dict)
+
+    def judge(self, change: Change) -> None:
+        """BrokenError if this write should never have been possible."""
+        if change.plural == DEVICE_MIGRATIONS.plural and change.new is not None:
+            self._of_migration(change.old, change.new)
+        if change.plural == NODE_RESERVATIONS.plural and change.old is not None and change.new is not None:
+            _of_reservations(change.old, change.new)
+            self._of_intents(change.old, change.new)
+
+    def _of_migration(self, old: Object | None, new: Object) -> None:
+        name, uid = new["metadata"]["name"], new["metadata"]["uid"]
+        if _shows(new, "Ready"):
+            instances = {device["instance"] for device in new["status"]["devices"]}
+            self.shown.setdefault(uid, set()).update(instances)
+        if old is None:
+            return
+        _must(_shows(new, "Finished") or not _shows(old, "Finished"), f"{name} was Finished and is not any more")
+        known = {attempt["number"] for attempt in new.get("status", {}).get("attempts", ())}
+        forgotten = {attempt["number"] for attempt in old.get("status", {}).get("attempts", ())} - known
+        _must(not forgotten, f"attempts {forgotten} of {name} are forgotten")
+
+    def _of_intents(self, old: Object, new: Object) -> None:
+        """Undo is for what nobody was told of, or when it was said that the VM is not there (api.md)."""
+        before = entries(old)
+        for key, entry in entries(new).items():
+            told = entry["intent"] == "Undo" and before.get(key, entry)["intent"] != "Undo"
+            if not told or entry["role"] != "Destination":
+                continue
+            owner, instance = entry["owner"], entry["device"].get("instance") or instance_uuid(key)
+            migration = self.store.get(DEVICE_MIGRATIONS.plural, owner["name"], owner["namespace"]) or {"spec": {}}
+            _must(
+                instance not in self.shown.get(owner["uid"], ()) or migration["spec"].get("outcome") == "Failed",
+                f"{key} of {new['metadata']['name']} was told {entry['intent']}, but somebody may have its device",
+            )
 
 
 def _of_reservations(old: Object, new: Object) -> None:

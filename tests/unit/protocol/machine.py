@@ -37,7 +37,7 @@ class Protocol(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World().__enter__()
-        self.world.store.watchers.append(laws.of_a_write)
+        self.world.store.watchers.append(laws.Writes(store=self.world.store).judge)
         self.movers = Movers(world=self.world)
 
     @initialize(vm=st.sampled_from(["4GB", "varGB"]), number=NUMBERS, wish=WISHES)

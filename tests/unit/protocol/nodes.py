@@ -65,6 +65,7 @@ class Node:
 
     def start(self) -> None:
         """The agent's process begins, unless one runs."""
+        self.bury()
         if self.agent is not None:
             return
         self.lifeline = Lifeline()

@@ -50,3 +50,22 @@ def test_a_status_that_arrives_after_the_end_does_not_bring_the_migration_back(w
     assert shows(world, "Finished")
     wire.settle(late, Fate.ARRIVES)
     assert shows(world, "Finished")
+
+
+def test_an_inventory_that_arrives_late_does_not_stay(world: World) -> None:
+    work(world)
+    node = next(node for node in world.nodes.values() if node.kernel.devices())
+    node.wire.passes = 0  # The inventory without the device is on its way, and the client gives up waiting.
+    world.tell("m", outcome="Failed")
+    work(world)
+    world.pass_time(12.0)
+    late = next(write for write in node.wire.on_its_way if "nodedevices" in write.request.path)
+    node.wire.passes = None
+    work(world)
+    node.make("00000000-0000-4000-8000-000000000001", "4GB")
+    world.pass_time(12.0)
+    node.wire.settle(late, Fate.ARRIVES)
+    world.pass_time(90.0)
+    obj = world.store.get("nodedevices", node.name)
+    assert obj is not None
+    assert [instance["id"] for instance in obj["status"].get("instances", ())] == node.kernel.devices()

@@ -25,11 +25,16 @@ class Fate(StrEnum):
     LOST = "lost"
 
 
+REQUEST_SECONDS = 60.0
+"""The API server carries no request out that is older (its ``--request-timeout``)."""
+
+
 @dataclass(kw_only=True, eq=False)
 class Write:
     """A write that is on its way; ``answer`` is what its program waits for, if it still does."""
 
     request: Request
+    sent: float
     answer: asyncio.Future[Object]
 
 
@@ -66,7 +71,8 @@ class Wire:
         """As :meth:`mdev_api.kube.client.Client.send`."""
         if request.method == "GET":
             return self.store.answer(request)
-        write = Write(request=request, answer=asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        write = Write(request=request, sent=loop.time(), answer=loop.create_future())
         self.on_its_way.append(write)
         if self.passes is None or self.passes > 0:
             self.passes = None if self.passes is None else self.passes - 1
@@ -81,7 +87,7 @@ class Wire:
         """Let it arrive, or not."""
         self.on_its_way.remove(write)
         answer: Object | Exception = Unreachable(str(write.request), "the connection broke", may_have_arrived=True)
-        if fate is not Fate.LOST:
+        if fate is not Fate.LOST and write.answer.get_loop().time() - write.sent < REQUEST_SECONDS:
             try:
                 stored = self.store.answer(write.request)
                 answer = stored if fate is Fate.ARRIVES else answer

@@ -31,6 +31,10 @@ log = structlog.get_logger(__name__)
 
 GATHER_SECONDS = 1.0
 
+LATE_SECONDS = 75.0
+"""After a write without an answer: the API server ends each request after a minute, so by then it came, or never will.
+"""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Wanted:
@@ -104,8 +108,10 @@ class Publisher:
                 self._stored = None
             raise
         except Unreachable:
-            # It may have been carried out: what is stored must be read before anything is compared with it again.
-            self._stored = None
+            # It may have been carried out: what is stored must be read before anything is compared with it again. And it
+            # may be carried out only after that, and so replace what is newer.
+            self._read_again()
+            asyncio.get_running_loop().call_later(LATE_SECONDS, self._read_again)
             raise
         self._stored = answer.get("status", {})
         log.info(
@@ -116,6 +122,10 @@ class Publisher:
             told=len(stock.told),
         )
         return True
+
+    def _read_again(self) -> None:
+        self._stored = None
+        self._wake.set()
 
     def _status(self, stock: Inventory, blocked: frozenset[str]) -> dict[str, Any]:
         earlier = NodeDevicesStatus.model_validate(self._stored or {}).conditions
