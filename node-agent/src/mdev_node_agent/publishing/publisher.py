@@ -108,8 +108,8 @@ class Publisher:
                 self._stored = None
             raise
         except Unreachable:
-            # It may have been carried out: what is stored must be read before anything is compared with it again. And it
-            # may be carried out only after that, and so replace what is newer.
+            # It may have been carried out: what is stored must be read before anything is compared with it again. Or it
+            # will be, after that, and replace what is newer.
             self._read_again()
             asyncio.get_running_loop().call_later(LATE_SECONDS, self._read_again)
             raise
