@@ -22,6 +22,14 @@ def fresh(destination: str, model: str | None) -> dict[str, Any]:
     }
 
 
+def is_said(destination: str, model: str | None) -> bool:
+    """The text says nothing of faults around a model that is not the one meant."""
+    if not isinstance(load(destination), Object) or meant(destination, model) == model:
+        return True
+    read = read_destination(destination, meant(destination, model))
+    return read is None or read["hidden"] or not read["broken"]
+
+
 def meant(destination: str, model: str | None) -> str | None:
     documents = load(destination).all("models")
     models = documents[0] if len(documents) == 1 and isinstance(documents[0], Object) else Object()

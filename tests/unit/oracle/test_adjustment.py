@@ -58,14 +58,14 @@ def in_plain_words(writes: tuple[Write, ...] | None) -> dict[str, str] | None:
 cases = from_tape(case)
 
 
-@at_most(1500)
+@at_most(1000)
 @given(cases)
 def test_the_change_is_the_smallest_and_nearest_of_all_that_help(made: Case) -> None:
     way = naive_adjustment.adjustment(*made)
     assert in_plain_words(by_engine(*made)) == (None if way is None else said.texts(way))
 
 
-@at_most(800)
+@at_most(500)
 @given(cases)
 def test_after_the_change_it_is_compatible_and_undone_it_is_the_source_again(made: Case) -> None:
     """Undone as the agent does it: the old values of what was written, in reverse."""
@@ -83,7 +83,7 @@ def test_after_the_change_it_is_compatible_and_undone_it_is_the_source_again(mad
     assert undone == before
 
 
-@at_most(500)
+@at_most(300)
 @given(cases, st.integers(0, 2**32))
 def test_no_order_of_definition_matters_for_what_is_changed(made: Case, seed: int) -> None:
     random = Random(seed)

@@ -87,7 +87,7 @@ def chosen_fits(fits: Sequence[list[Fit]], chosen: Sequence[Any]) -> list[Fit]:
 cases = from_tape(case, LENGTH)
 
 
-@at_most(700)
+@at_most(350)
 @given(cases)
 def test_each_node_takes_all_in_the_best_way_that_there_is_or_none(made: Case) -> None:
     devices, places, parents = made
@@ -102,7 +102,7 @@ def test_each_node_takes_all_in_the_best_way_that_there_is_or_none(made: Case) -
     assert ranked == sorted(ranked), "the best node first, equals by name"
 
 
-@at_most(500)
+@at_most(250)
 @given(cases)
 def test_every_other_node_is_told_by_what_finds_no_place_there(made: Case) -> None:
     devices, places, parents = made
@@ -126,7 +126,7 @@ def go_without(fits: Sequence[list[Fit]], device: int, beside: int, node: str, p
     return any(naive_assignment.go_here(some, node, parents) for some in itertools.combinations(others, beside))
 
 
-@at_most(300)
+@at_most(150)
 @given(cases, st.integers(0, 2**32))
 def test_no_order_of_the_places_matters(made: Case, seed: int) -> None:
     devices, places, parents = made

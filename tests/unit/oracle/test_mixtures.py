@@ -35,7 +35,7 @@ def test_every_mixture_of_faults_is_judged_alike(made: Case) -> None:
     assert answer == said.judged(source, there, stale=stale)
 
 
-@at_most(600)
+@at_most(300)
 @given(cases)
 def test_what_is_out_of_date_is_never_compatible_and_adds_one_reason_at_most(made: Case) -> None:
     source, there = said.engine_source(made[0]), said.engine_metadata(made[1])
@@ -66,7 +66,7 @@ def several_models(tape: Tape) -> tuple[Object, Any]:
     return source, document
 
 
-@at_most(1000)
+@at_most(800)
 @given(from_tape(several_models))
 def test_of_several_models_only_the_one_that_is_meant_counts(pair: tuple[Object, Any]) -> None:
     source, destination = map(worlds.written, pair)

@@ -36,7 +36,7 @@ def held(source: str, destination: str, seed: int) -> dict[str, str]:
     return values
 
 
-@at_most(3500)
+@at_most(3000)
 @given(worlds.pairs, seeds)
 def test_the_engine_says_what_a_naive_reading_of_the_text_says(pair: tuple[Any, Any], seed: int) -> None:
     source, destination = map(worlds.written, pair)
@@ -44,7 +44,7 @@ def test_the_engine_says_what_a_naive_reading_of_the_text_says(pair: tuple[Any, 
     assert said.by_engine(source, destination, current) == said.by_oracle(source, destination, current)
 
 
-@at_most(1200)
+@at_most(800)
 @given(worlds.sound_pairs, seeds)
 def test_faults_that_only_the_cluster_knows_are_judged_alike(pair: tuple[Any, Any], seed: int) -> None:
     """A source's own faults, and definitions that a fault hides: no file can bring the former before the engine."""

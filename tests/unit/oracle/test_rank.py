@@ -81,7 +81,7 @@ def source_and_destinations(tape: Tape) -> tuple[str, list[str]]:
     return worlds.written(source), [worlds.written(worlds.destinations(tape, source)) for _ in range(count)]
 
 
-@at_most(800)
+@at_most(500)
 @given(from_tape(source_and_destinations), st.sampled_from([None, *TYPES]), st.integers(0, 2**32), st.integers(1, 8))
 def test_openings_are_ranked_as_a_naive_sort_by_the_text_ranks_them(
     documents: tuple[str, list[str]], source_type: str | None, seed: int, count: int

@@ -72,7 +72,7 @@ def writes(one: Candidate) -> list[tuple[str, str]]:
 cases = from_tape(case, LENGTH)
 
 
-@at_most(800)
+@at_most(400)
 @given(cases)
 def test_places_of_every_kind_are_ranked_as_a_naive_sort_ranks_them(made: Case) -> None:
     source, _, places, source_type = made
@@ -80,7 +80,7 @@ def test_places_of_every_kind_are_ranked_as_a_naive_sort_ranks_them(made: Case) 
     assert in_plain_words(plan) == naive_plan(source, places, source_type, None)
 
 
-@at_most(800)
+@at_most(400)
 @given(cases)
 def test_what_needs_less_change_of_the_running_source_comes_first(made: Case) -> None:
     source, own, places, source_type = made
@@ -90,7 +90,7 @@ def test_what_needs_less_change_of_the_running_source_comes_first(made: Case) ->
     assert in_plain_words(plan) == naive_plan(source, places, source_type, own)
 
 
-@at_most(300)
+@at_most(150)
 @given(cases, st.integers(0, 2**32))
 def test_no_order_of_the_places_matters(made: Case, seed: int) -> None:
     source, own, places, source_type = made

@@ -110,14 +110,14 @@ def device_model(number: int, model: dict[str, Any]) -> DeviceModel:
 cases = from_tape(case)
 
 
-@at_most(1200)
+@at_most(800)
 @given(cases)
 def test_a_version_means_what_a_naive_reading_makes_of_it(made: Case) -> None:
     device, models, there = made
     assert by_operator(*made) == said.judged(naive_versions.source_of(device, models), there)
 
 
-@at_most(300)
+@at_most(200)
 @given(cases)
 def test_a_version_that_nobody_defines_is_incompatible_whatever_is_given_beside_it(made: Case) -> None:
     device, models, there = made
@@ -125,7 +125,7 @@ def test_a_version_that_nobody_defines_is_incompatible_whatever_is_given_beside_
     assert answer.verdict == "Incompatible" and ("UnknownVersion", None) in answer.findings
 
 
-@at_most(300)
+@at_most(200)
 @given(cases)
 def test_a_version_repeated_value_by_value_says_the_same(made: Case) -> None:
     device, models, there = made

@@ -68,14 +68,16 @@ def by_oracle(source: str, there: str, home: str) -> Both | None:
 cases = from_tape(case)
 
 
-@at_most(1200)
+@at_most(800)
 @given(cases)
 def test_both_ways_are_judged_as_a_naive_reading_judges_them(made: Case) -> None:
     documents = [worlds.written(document) for document in made]
+    read = naive_reading.read_source(documents[0])
+    assume(read is None or naive_way_back.is_said(documents[1], read["model"]))
     assert by_cli(*documents) == by_oracle(*documents)
 
 
-@at_most(300)
+@at_most(200)
 @given(worlds.sound_pairs)
 def test_a_new_device_goes_back_to_where_it_was_made_without_a_write(pair: tuple[Object, Object]) -> None:
     source, there = map(worlds.written, pair)
@@ -85,7 +87,7 @@ def test_a_new_device_goes_back_to_where_it_was_made_without_a_write(pair: tuple
     assert (both[1].verdict, both[1].writes) == ("Compatible", [])
 
 
-@at_most(300)
+@at_most(200)
 @given(cases, st.integers(0, 2**32))
 def test_no_order_of_input_matters_on_either_way(made: Case, seed: int) -> None:
     shuffled = [worlds.written(worlds.shuffled(document, Random(seed))) for document in made]

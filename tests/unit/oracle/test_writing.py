@@ -37,7 +37,7 @@ def held(there: dict[str, Any], idle: dict[str, str] | None) -> dict[str, str]:
 cases = from_tape(case)
 
 
-@at_most(1500)
+@at_most(1000)
 @given(cases)
 def test_each_strategy_writes_what_a_naive_reading_writes(made: Case) -> None:
     source, there, idle = made
@@ -45,7 +45,7 @@ def test_each_strategy_writes_what_a_naive_reading_writes(made: Case) -> None:
     assert answer == said.judged(source, there, idle)
 
 
-@at_most(800)
+@at_most(300)
 @given(cases)
 def test_carried_out_in_order_the_writes_give_exactly_what_is_desired(made: Case) -> None:
     _, there, idle = made
@@ -56,7 +56,7 @@ def test_carried_out_in_order_the_writes_give_exactly_what_is_desired(made: Case
     assert now == answer.desired
 
 
-@at_most(800)
+@at_most(300)
 @given(cases)
 def test_off_first_no_value_is_written_while_another_parameter_still_has_its_old_one(made: Case) -> None:
     """So that a pool has everything back that can be given back before anything is taken from it."""
@@ -71,7 +71,7 @@ def test_off_first_no_value_is_written_while_another_parameter_still_has_its_old
         now[name] = value
 
 
-@at_most(800)
+@at_most(300)
 @given(cases)
 def test_direct_no_parameter_is_written_twice(made: Case) -> None:
     source, there, idle = made
@@ -79,7 +79,7 @@ def test_direct_no_parameter_is_written_twice(made: Case) -> None:
     assert len(names) == len(set(names))
 
 
-@at_most(500)
+@at_most(200)
 @given(cases)
 def test_what_is_right_already_is_not_touched(made: Case) -> None:
     source, there, _ = made
