@@ -310,3 +310,12 @@ class TestEnd:
         )
         assert told(decision) == {entry.id: Intent.UNDO_IF_UNUSED} and decision.status.node is None
         assert (shown(decision, "Ready") or ("", ""))[:2] == ("False", "Lost")
+
+
+@pytest.mark.parametrize("how", ["deadline", "deleted"])
+def test_what_somebody_may_have_is_undone_only_if_unused_however_the_migration_ends(how: str) -> None:
+    (entry,) = entries_of(cluster(BIG))["b"]
+    lost = entry.model_copy(update={"intent": Intent.UNDO_IF_UNUSED})
+    age = 10_000 if how == "deadline" else 1
+    what = migration(conditions=[condition("Ready", False, "Lost", age=age)], deleted=how == "deleted")
+    assert told(decided(what, cluster(BIG, reserved=[reservations("b", [lost], [prepared(lost)])]))) == {}

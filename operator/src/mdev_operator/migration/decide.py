@@ -15,7 +15,7 @@ from mdev_api.engine.openings import Candidate
 from mdev_api.engine.verdict import compare
 from mdev_api.engine.writing import off_values
 from mdev_api.kinds.device_migration import DeviceMigration, DeviceMigrationStatus, Mode
-from mdev_api.kinds.node_reservations import Intent, State
+from mdev_api.kinds.node_reservations import State
 from mdev_operator.cluster import Held, instance_of
 from mdev_operator.kubevirt.pod_fit import PodConstraints, misfit
 from mdev_operator.migration import adjusting, attempt, entries, letting_go, pinning
@@ -93,7 +93,7 @@ def _prepare(s: Situation) -> Decision:
     if isinstance(sources, NoSource):
         status = s.with_condition(_not_planned(s, sources), "Ready", False, sources.reason, sources.message)
         # A silent agent may come back with the same device; any other fault means planning anew.
-        tells = () if sources.reason == "SourceStale" else letting_go.tell(s, lambda held: Intent.UNDO)
+        tells = () if sources.reason == "SourceStale" else letting_go.tell(s, letting_go.not_ready)
         return Decision(status=status, tell=tells, look_again=LOOK_AGAIN)
     group = under_way(s)
     wrong = pinning.moved(s, sources) or pinning.refused(s, group)

@@ -51,7 +51,7 @@ def expired(s: Situation) -> Decision:
 def too_late(s: Situation, why: str) -> Decision:
     """Not Ready in time; ``why`` is the last reason."""
     message = f"not Ready within {s.migration.spec.deadline_seconds} s (spec.deadlineSeconds); {why}"
-    return let_go(s, lambda held: Intent.UNDO, "Deadline", message)
+    return let_go(s, not_ready, "Deadline", message)
 
 
 def deleted(s: Situation) -> Decision:
@@ -63,7 +63,7 @@ def deleted(s: Situation) -> Decision:
             "set spec.outcome to Succeeded or Failed to let them go"
         )
         return Decision(status=s.with_condition(status, "Overdue", True, "OutcomeNotTold", message))
-    choose: Choose = if_unused if is_true(status.conditions, "Ready") else (lambda held: Intent.UNDO)
+    choose: Choose = if_unused if is_true(status.conditions, "Ready") else not_ready
     tells = tell(s, choose)
     return Decision(status=status, finalizer=bool(tells), tell=tells)
 
@@ -77,6 +77,11 @@ def finished(s: Situation) -> Decision:
 def if_unused(held: Held) -> Intent:
     """Undo as far as it is provably safe. A source is in use by its VM; undoing it only ends the pin."""
     return Intent.UNDO if held.entry.role is Role.SOURCE else Intent.UNDO_IF_UNUSED
+
+
+def not_ready(held: Held) -> Intent:
+    """Undo what was never told to anybody. What was Ready once, and then lost, was: that stays as it was told."""
+    return Intent.UNDO_IF_UNUSED if held.entry.intent is Intent.UNDO_IF_UNUSED else Intent.UNDO
 
 
 def let_go(s: Situation, choose: Choose, reason: str, message: str) -> Decision:

@@ -49,5 +49,5 @@ def node_gone(s: Situation, node: str) -> Decision:
     """A node that the migration needs is gone for good: everything is let go as far as that is provably safe."""
     message = f"node {node} is gone: the API server has known no such Node for longer than it may be away"
     if not is_true(s.migration.status.conditions, "Ready"):
-        return letting_go.let_go(s, lambda held: Intent.UNDO, "NodeGone", message)
+        return letting_go.let_go(s, letting_go.not_ready, "NodeGone", message)
     return letting_go.let_go(s, letting_go.if_unused, "NodeGone", message)

@@ -30,7 +30,7 @@ def moved(s: Situation, sources: Sequence[SourceDevice]) -> Decision | None:
         now = f"device {source.instance} of node {source.node}" if source is not None else "fewer devices"
         was = f"device {pin.entry.device.instance} of node {pin.node}"
         message = f"the VM now has {now}, not {was}; planning anew"
-        return replace(wait(s, "SourceChanged", message), tell=letting_go.tell(s, lambda held: Intent.UNDO))
+        return replace(wait(s, "SourceChanged", message), tell=letting_go.tell(s, letting_go.not_ready))
     return None
 
 
@@ -39,7 +39,7 @@ def refused(s: Situation, group: Group | None) -> Decision | None:
     pin = next((h for h in s.sources if h.answer is not None and h.answer.state is State.FAILED), None)
     if pin is None:
         return None
-    everything = letting_go.tell(s, lambda held: Intent.UNDO)
+    everything = letting_go.tell(s, letting_go.not_ready)
     if pin.entry.values and group is not None and pin.entry.intent is Intent.HOLD:
         why = f"device {pin.entry.device.instance} of node {pin.node} could not be adjusted: {said(pin)}"
         return replace(give_up(s, group, group.held[0], State.FAILED, why), tell=everything)
