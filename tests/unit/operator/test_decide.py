@@ -319,3 +319,12 @@ def test_what_somebody_may_have_is_undone_only_if_unused_however_the_migration_e
     age = 10_000 if how == "deadline" else 1
     what = migration(conditions=[condition("Ready", False, "Lost", age=age)], deleted=how == "deleted")
     assert told(decided(what, cluster(BIG, reserved=[reservations("b", [lost], [prepared(lost)])]))) == {}
+
+
+@pytest.mark.parametrize(("state", "intent"), [("Pending", Intent.UNDO), ("Lost", Intent.UNDO_IF_UNUSED)])
+def test_an_attempt_that_was_recorded_is_let_go_and_never_taken_up_again(state: str, intent: Intent) -> None:
+    """The operator ended between the two, or its word is still on its way and may arrive after Ready."""
+    (entry,) = entries_of(cluster(BIG))["b"]
+    recorded = {"number": 1, "node": "b", "state": state, "message": "the node was not ready"}
+    decision = decided(migration(attempts=[recorded]), ready_on_b(entry))
+    assert told(decision) == {entry.id: intent} and (shown(decision, "Ready") or ("False",))[0] == "False"

@@ -70,6 +70,18 @@ def give_up(s: Situation, group: Group, at: Held, state: State, why: str) -> Dec
     return Decision(status=status, tell=group.tell(Intent.UNDO))
 
 
+def given_up(s: Situation, group: Group) -> Decision | None:
+    """The end of an attempt that is recorded, when the entries have not heard of it; None: it is not recorded.
+
+    It is never taken up again: the word that ends it may be on its way, and must not come after Ready.
+    """
+    found = next((a for a in s.migration.status.attempts if a.number == group.number), None)
+    if found is None:
+        return None
+    intent = Intent.UNDO_IF_UNUSED if found.state == State.LOST else Intent.UNDO
+    return Decision(status=s.migration.status, tell=group.tell(intent))
+
+
 def recorded(status: DeviceMigrationStatus, group: Group, at: Held, state: State, why: str) -> DeviceMigrationStatus:
     """The status with this attempt in it, once."""
     if any(a.number == group.number for a in status.attempts):

@@ -148,6 +148,9 @@ def _reserve(s: Situation, best: Sequence[Candidate], number: int) -> Reserve:
 
 def _judge(s: Situation, sources: Sources, group: Group) -> Decision:
     """An attempt is under way: is it done, did it fail, or is there something to wait for?"""
+    given_up = attempt.given_up(s, group)
+    if given_up is not None:
+        return given_up
     names = [source.name for source in sources]
     ended = group.ended
     if ended is not None and ended.answer is not None:
