@@ -46,11 +46,13 @@ class ApiTroubles:
             return
         match = Match(verbs=WRITES) if fault.writes else Match()
         injected = proxy.inject(Fault(what=REQUESTS[fault.what], match=match, times=fault.times))
+        counted = 0
         try:
-            while injected.fired < fault.times:
+            while counted < fault.times:
                 await asyncio.sleep(LOOK)
+                self._account.count(fault.kind, injected.fired - counted)
+                counted = injected.fired
             if fault.what == "hang":
                 await asyncio.sleep(HANG_SECONDS)
         finally:
             injected.end()
-            self._account.count(fault.kind, injected.fired)

@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.account import Account
 from tests.chaos.api_faults import ApiTroubles
 from tests.chaos.dumps import dump_world
+from tests.chaos.encore import FAILURE, ROUNDS, encore, waits_for_failure
 from tests.chaos.invariants import violations
 from tests.chaos.killed_operator import KilledOperator
 from tests.chaos.life import Snare, Snares
 from tests.chaos.mover import Mover
 from tests.chaos.node import ChaosNode
-from tests.chaos.plan import DRIVER_FAULTS, ApiFault, DriverFault, Foreign, KillOperator, Plan, Trouble
+from tests.chaos.plan import DRIVER_FAULTS, ApiFault, DriverFault, Foreign, KillOperator, Move, Plan, Trouble
 from tests.chaos.stories import Register
 from tests.simulated.cluster import SimulatedCluster
 
@@ -74,20 +75,41 @@ class Conductor:
     async def run(self) -> Result:
         """The whole plan, then the end of all troubles, then the verdict."""
         began = time.monotonic()
-        places = asyncio.Semaphore(AT_A_TIME)
-        async with asyncio.TaskGroup() as group:
-            for move in self._plan.moves:
-                await places.acquire()
-                self._begun = move.number
-                await self._troubles(move.number)
-                task = group.create_task(self._mover.carry(move))
-                task.add_done_callback(lambda _: places.release())
+        await self._carry(self._plan.moves)
+        await self._encore()
         await self._calm()
         wrong = await self._verdict()
         ends = Counter(story.ended or story.move.ending for story in self._register.stories)
         wrong += [f"never happened, so this run shows nothing of it: {kind}" for kind in self._account.never()]
         seconds = time.monotonic() - began
         return Result(seed=self._plan.seed, seconds=seconds, wrong=wrong, ends=ends, told=self._account.told())
+
+    async def _carry(self, moves: Sequence[Move]) -> None:
+        places = asyncio.Semaphore(AT_A_TIME)
+        async with asyncio.TaskGroup() as group:
+            for move in moves:
+                await places.acquire()
+                self._begun = move.number
+                await self._troubles(move.number)
+                task = group.create_task(self._mover.carry(move))
+                task.add_done_callback(lambda _: places.release())
+
+    async def _encore(self) -> None:
+        """More moves, until every kind of fault has happened."""
+        troubles = [trouble for _, trouble in self._plan.troubles]
+        for _ in range(ROUNDS):
+            missing = self._missing()
+            if not missing:
+                return
+            for fault in (*troubles, *([FAILURE] if waits_for_failure(missing) else [])):
+                # A reboot ends the faults of a driver.
+                if isinstance(fault, DriverFault) and (fault is FAILURE or fault.kind in missing):
+                    await self._driver_fault(fault)
+            await self._carry(encore(missing, troubles, self._begun + 1))
+
+    def _missing(self) -> list[str]:
+        sprung = self._snares.sprung
+        return [kind for kind in self._account.never() if not sprung[kind.removeprefix("agent killed ")]]
 
     async def _troubles(self, number: int) -> None:
         """What begins and what ends with this move."""

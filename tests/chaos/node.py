@@ -26,7 +26,7 @@ from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 from tests.waiting import eventually, wait_until
 
-DEADLINES = Deadlines(call=1.5, remove=0.5)
+DEADLINES = Deadlines(call=3.0, remove=1.0)
 RESCAN_SECONDS = 3.0
 
 

@@ -49,7 +49,7 @@ class Move:
     remove: bool = False
     opens: bool = False
     ends: str | None = None
-    deadline: int = 15
+    deadline: int = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
