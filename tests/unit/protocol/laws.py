@@ -23,10 +23,10 @@ MAY_BECOME = {
 
 @dataclass(kw_only=True)
 class Writes:
-    """Judges every write. ``shown``: by the uid of their migration, the devices that somebody was told of."""
+    """Judges every write. ``shown``: ids of the entries whose devices somebody was told of by a Ready migration."""
 
     store: Store
-    shown: dict[str, set[str]] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=set)
 
     def judge(self, change: Change) -> None:
         """BrokenError if this write should never have been possible."""
@@ -40,7 +40,9 @@ class Writes:
         name, uid = new["metadata"]["name"], new["metadata"]["uid"]
         if _shows(new, "Ready"):
             instances = {device["instance"] for device in new["status"]["devices"]}
-            self.shown.setdefault(uid, set()).update(instances)
+            node = self.store.get(NODE_RESERVATIONS.plural, new["status"]["node"]) or {"spec": {}}
+            held = {key: entry for key, entry in entries(node).items() if entry["owner"]["uid"] == uid}
+            self.shown |= {key for key, entry in held.items() if device_of(key, entry) in instances}
         if old is None:
             return
         _must(_shows(new, "Finished") or not _shows(old, "Finished"), f"{name} was Finished and is not any more")
@@ -55,10 +57,10 @@ class Writes:
             told = entry["intent"] == "Undo" and before.get(key, entry)["intent"] != "Undo"
             if not told or entry["role"] != "Destination":
                 continue
-            owner, instance = entry["owner"], entry["device"].get("instance") or instance_uuid(key)
+            owner = entry["owner"]
             migration = self.store.get(DEVICE_MIGRATIONS.plural, owner["name"], owner["namespace"]) or {"spec": {}}
             _must(
-                instance not in self.shown.get(owner["uid"], ()) or migration["spec"].get("outcome") == "Failed",
+                key not in self.shown or migration["spec"].get("outcome") == "Failed",
                 f"{key} of {new['metadata']['name']} was told {entry['intent']}, but somebody may have its device",
             )
 
@@ -111,7 +113,7 @@ def _one_owner(world: World, node: Node) -> None:
     for key, entry in entries(obj).items():
         if states(obj).get(key) in FINAL_STATES:
             continue
-        instance = entry["device"].get("instance") or instance_uuid(key)
+        instance = device_of(key, entry)
         other = owners.setdefault(instance, key)
         _must(other == key, f"device {instance} of {node.name} is held by {key} and by {other}")
 
@@ -137,6 +139,11 @@ def at_rest(world: World, kept: dict[str, set[str]]) -> None:
 def _shows(obj: Object, kind: str) -> bool:
     conditions = obj.get("status", {}).get("conditions", ())
     return any(condition["type"] == kind and condition["status"] == "True" for condition in conditions)
+
+
+def device_of(key: str, entry: Object) -> str:
+    """The device that an entry is about, also one that is still to be made."""
+    return entry["device"].get("instance") or instance_uuid(key)
 
 
 def entries(obj: Object) -> dict[str, Object]:
