@@ -1,7 +1,7 @@
 """Plays whoever moves virtual machines: asks with a DeviceMigration, waits, starts the machine, tells the outcome.
 
 It keeps to the API's word and believes nothing else: a device is opened only while its migration is Ready, what cannot
-be opened is told as Failed, and a machine lets its source go before Succeeded is told.
+be opened is told as Failed. A machine that has come to its end or to another node may be slow to let its device go.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ PATIENCE = 180.0
 """Seconds until a migration must have got anywhere, its deadline and a few deaths of the operator included."""
 MOST_VMS = 8
 LOOK = 0.15
+LINGER_SECONDS = 1.5
 
 
 class Mover:
@@ -77,12 +78,23 @@ class Mover:
             self._note(story, seen)
             if move.ending is Ending.STAYS:
                 return
-            if move.ending is Ending.DELETED:
-                await self._delete(story)
-                return
-            if move.ending is not Ending.EXPIRED:
+            if move.ending in (Ending.DELETED, Ending.EXPIRED):
+                await self._leave(story)
+            else:
                 await self._move(story, vm)
+            return
         await self._until(story, is_finished)
+
+    async def _leave(self, story: Story) -> None:
+        """Nobody says what came of it; the destination may be open for a while all the same."""
+        node, device = self._nodes[story.node or ""], story.device or ""
+        opened = story.move.opens and await asyncio.to_thread(node.open, device, story.boot)
+        if story.move.ending is Ending.DELETED:
+            await self._delete(story)
+        else:
+            await self._until(story, is_finished)
+        if opened:
+            await self._end_later(Vm(node=node, device=device, boot=story.boot))
 
     async def _move(self, story: Story, vm: Vm | None) -> None:
         """Start the machine on the destination, and tell what came of it."""
@@ -95,19 +107,25 @@ class Mover:
             await self._delete(story, wait=False)
         arrived = Vm(node=node, device=device, boot=story.boot)
         if opened and wanted and arrived.runs:
-            if vm is not None:
-                await asyncio.to_thread(vm.end)
-                if vm in self._register.vms:
-                    self._register.vms.remove(vm)
-            story.told = "Succeeded"
+            story.told, left = "Succeeded", vm
             self._register.vms.append(arrived)
+            if vm in self._register.vms:
+                self._register.vms.remove(vm)
         else:
-            await asyncio.to_thread(arrived.end) if opened else None
-            story.told = "Failed"
+            story.told, left = "Failed", arrived if opened else None
+        if left is not None and not move.lingers:
+            await asyncio.to_thread(left.end)
         await self._tell(story, outcome=story.told)
         await self._until(story, is_finished)
+        if left is not None and move.lingers:
+            await self._end_later(left)
         if story.told == "Succeeded":
             await self._end(move, arrived)
+
+    async def _end_later(self, vm: Vm) -> None:
+        """A machine that is slow to let its device go: whoever is to remove that must wait."""
+        await asyncio.sleep(LINGER_SECONDS)
+        await asyncio.to_thread(vm.end)
 
     async def _end(self, move: Move, vm: Vm) -> None:
         """The machine ends some day, and somebody may remove its device."""

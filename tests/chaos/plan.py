@@ -36,7 +36,8 @@ class Ending(StrEnum):
 class Move:
     """One migration. ``pick``: which of the virtual machines that run then (0 to 1); None: a new one is placed.
 
-    ``memory`` 0: a NIC instead of a GPU. ``opens``: the destination is opened although the outcome is Failed.
+    ``memory`` 0: a NIC instead of a GPU. ``opens``: the destination is opened although it does not end well.
+    ``lingers``: a device that is to be let go is closed only after that was told.
     ``ends``: the virtual machine ends afterwards, and its device is left behind or removed by hand. ``deadline``:
     seconds, until it is Ready.
     """
@@ -48,6 +49,7 @@ class Move:
     node: str | None = None
     remove: bool = False
     opens: bool = False
+    lingers: bool = False
     ends: str | None = None
     deadline: int = 20
 
@@ -188,6 +190,7 @@ def _move(rng: random.Random, number: int, moves: int) -> Move:
         node=rng.choice(NODES) if rng.random() < 0.2 else None,
         remove=rng.random() < 0.6,
         opens=rng.random() < 0.5,
+        lingers=rng.random() < 0.4,
         ends=rng.choice(ends),
     )
 
@@ -200,6 +203,7 @@ def _towards(move: Move, fault: DriverFault) -> Move:
         memory=2048,
         node=fault.node,
         opens=move.opens,
+        lingers=move.lingers,
         ends="by hand",
         deadline=6,
     )
