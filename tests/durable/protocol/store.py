@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import APPLY_PATCH, JSON_PATCH, Request
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, NODE_RESERVATIONS
-from tests.unit.protocol.rules import Rules
+from tests.durable.protocol.rules import Rules
 
 Object = dict[str, Any]
 RULES = {resource.plural: Rules(resource.plural) for resource in (NODE_RESERVATIONS, DEVICE_MIGRATIONS)}

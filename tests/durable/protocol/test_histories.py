@@ -9,8 +9,8 @@ import pytest
 
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_operator.migration.status import is_true
-from tests.unit.protocol.wire import Fate
-from tests.unit.protocol.world import World
+from tests.durable.protocol.wire import Fate
+from tests.durable.protocol.world import World
 
 GPU = {"name": "gpu", "model": "com.gfx/GPU", "values": [{"name": "memory", "type": "int", "value": "2048"}]}
 SPEC: dict[str, Any] = {"mode": "Prepare", "source": {"explicit": [GPU]}}

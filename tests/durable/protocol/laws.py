@@ -10,9 +10,9 @@ from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kinds.node_reservations import FINAL_STATES
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, NODE_RESERVATIONS
 from mdev_operator.migration.status import condition_of, is_true
-from tests.unit.protocol.nodes import BrokenError, Node
-from tests.unit.protocol.store import Change, Object, Store
-from tests.unit.protocol.world import World
+from tests.durable.protocol.nodes import BrokenError, Node
+from tests.durable.protocol.store import Change, Object, Store
+from tests.durable.protocol.world import World
 
 # api.md, the table of intents.
 MAY_BECOME = {

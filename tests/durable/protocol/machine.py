@@ -7,12 +7,12 @@ from contextlib import suppress
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.unit.protocol import laws
-from tests.unit.protocol.movers import Movers, Wish
-from tests.unit.protocol.nodes import BrokenError
-from tests.unit.protocol.operators import Operator
-from tests.unit.protocol.wire import Fate, Wire
-from tests.unit.protocol.world import World
+from tests.durable.protocol import laws
+from tests.durable.protocol.movers import Movers, Wish
+from tests.durable.protocol.nodes import BrokenError
+from tests.durable.protocol.operators import Operator
+from tests.durable.protocol.wire import Fate, Wire
+from tests.durable.protocol.world import World
 
 NODES = st.sampled_from(["a", "b"])
 NUMBERS = st.integers(0, 7)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.protocol.effort import HISTORIES
-from tests.unit.protocol.machine import Protocol
+from tests.durable.protocol.effort import HISTORIES
+from tests.durable.protocol.machine import Protocol
 
 TestReservationProtocol = Protocol.TestCase
 TestReservationProtocol.settings = HISTORIES

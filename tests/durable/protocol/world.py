@@ -26,11 +26,11 @@ from mdev_node_agent.seeing import scanner
 from mdev_operator import events, inventory, profiles
 from mdev_operator.migration import reconcile
 from tests.agent.preparing import CutJournal, CutLedger
+from tests.durable.protocol.clockwork import THREADING, Clockwork
+from tests.durable.protocol.nodes import BrokenError, Node
+from tests.durable.protocol.operators import Operator, Throne
+from tests.durable.protocol.store import Object, Store
 from tests.memkernel.machine import Machine
-from tests.unit.protocol.clockwork import THREADING, Clockwork
-from tests.unit.protocol.nodes import BrokenError, Node
-from tests.unit.protocol.operators import Operator, Throne
-from tests.unit.protocol.store import Object, Store
 
 NAMESPACE = "default"
 LOGGED = int(os.environ.get("MODEL_LOG", "50"))

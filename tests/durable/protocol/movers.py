@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_operator.migration.status import is_true
-from tests.unit.protocol.nodes import quietly
-from tests.unit.protocol.store import Object
-from tests.unit.protocol.world import World
+from tests.durable.protocol.nodes import quietly
+from tests.durable.protocol.store import Object
+from tests.durable.protocol.world import World
 
 Place = tuple[str, str]
 DEADLINE = 60

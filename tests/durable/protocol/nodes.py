@@ -16,11 +16,11 @@ from mdev_node_agent.seeing.observation import Instance
 from mdev_node_agent.seeing.sight import UNKNOWN
 from mdev_node_agent.settings import RunSettings
 from tests.agent.preparing import CutError, CutPort, Lifeline
+from tests.durable.protocol.clockwork import Clockwork
+from tests.durable.protocol.store import Store
+from tests.durable.protocol.wire import Wire
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
-from tests.unit.protocol.clockwork import Clockwork
-from tests.unit.protocol.store import Store
-from tests.unit.protocol.wire import Wire
 
 PARENT = "class/mdev_bus/gfx0"
 RESCAN = 240.0

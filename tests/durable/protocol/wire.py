@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from mdev_api.kube.client import ApiError, Unreachable
 from mdev_api.kube.requests import Request
-from tests.unit.protocol.store import Change, Key, Object, Store, key_of, selected
+from tests.durable.protocol.store import Change, Key, Object, Store, key_of, selected
 
 
 class Fate(StrEnum):

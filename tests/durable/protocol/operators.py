@@ -13,9 +13,9 @@ from mdev_operator.elector import LeadershipLost, Term
 from mdev_operator.kubevirt.adapter import Adapter
 from mdev_operator.migration.reconcile import key_for
 from mdev_operator.run import OperatorSettings
-from tests.unit.protocol.clockwork import Clockwork
-from tests.unit.protocol.store import Change, Store
-from tests.unit.protocol.wire import Wire
+from tests.durable.protocol.clockwork import Clockwork
+from tests.durable.protocol.store import Change, Store
+from tests.durable.protocol.wire import Wire
 
 RETRY = 1.0
 
