@@ -15,8 +15,8 @@ from pathlib import Path
 
 import structlog
 
-from tests.chaos.conductor import Result
 from tests.chaos.plan import make_plan
+from tests.chaos.result import Result, told
 from tests.chaos.run import run_plan
 from tests.conftest import establish_crds
 from tests.controlplane.control_plane import ControlPlane
@@ -51,16 +51,6 @@ def _run(seed: int, moves: int, directory: Path) -> Result:
     with log, ControlPlane.start(directory / "control-plane", controllers=False, scheduler=False) as plane:
         establish_crds(plane)
         return asyncio.run(run_plan(make_plan(seed, moves), plane, directory))
-
-
-def told(result: Result, moves: int) -> str:
-    """For people."""
-    ends = ", ".join(f"{count} {end}" for end, count in result.ends.most_common())
-    lines = [f"seed {result.seed}: {moves} migrations in {result.seconds:.0f} s ({ends})", result.told]
-    lines += [f"  VIOLATED: {wrong}" for wrong in result.wrong]
-    if result.wrong:
-        lines.append(f"  again: python -m tests.chaos --seed {result.seed} --moves {moves}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

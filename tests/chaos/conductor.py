@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.account import Account
@@ -23,23 +22,13 @@ from tests.chaos.life import Snare, Snares
 from tests.chaos.mover import Mover
 from tests.chaos.node import ChaosNode
 from tests.chaos.plan import DRIVER_FAULTS, ApiFault, DriverFault, Foreign, KillOperator, Move, Plan, Trouble
+from tests.chaos.result import Result
 from tests.chaos.stories import Register
 from tests.simulated.cluster import SimulatedCluster
 
 AT_A_TIME = 8
 QUIET_SECONDS = 60.0
 NO_FAULT = {**{name: "" for name, _ in DRIVER_FAULTS}, "fail_create": "0"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
-    """What a run has shown. ``wrong``: sentences; none is fine. ``ends``: how the migrations ended."""
-
-    seed: int
-    seconds: float
-    wrong: list[str]
-    ends: Counter[str]
-    told: str
 
 
 class Conductor:
@@ -82,7 +71,7 @@ class Conductor:
         ends = Counter(story.ended or story.move.ending for story in self._register.stories)
         wrong += [f"never happened, so this run shows nothing of it: {kind}" for kind in self._account.never()]
         seconds = time.monotonic() - began
-        return Result(seed=self._plan.seed, seconds=seconds, wrong=wrong, ends=ends, told=self._account.told())
+        return Result(seed=self._plan.seed, seconds=seconds, wrong=wrong, ends=ends, account=self._account.told())
 
     async def _carry(self, moves: Sequence[Move]) -> None:
         places = asyncio.Semaphore(AT_A_TIME)

@@ -41,7 +41,8 @@ class Snare:
 class Snares:
     """What is armed for all agents of a run, and how often each step was passed and each snare has sprung."""
 
-    armed: list[list[Snare | int]] = field(default_factory=list)
+    armed: list[tuple[Snare, int]] = field(default_factory=list)
+    """Each with the count of its step at which it springs."""
     passed: Counter[str] = field(default_factory=Counter)
     sprung: Counter[str] = field(default_factory=Counter)
     guard: threading.Lock = field(default_factory=threading.Lock)
@@ -49,7 +50,7 @@ class Snares:
     def arm(self, snare: Snare) -> None:
         """From now on."""
         with self.guard:
-            self.armed.append([snare, snare.nth])
+            self.armed.append((snare, self.passed[snare.step] + snare.nth))
 
     def clear(self) -> None:
         """Nothing is armed any more."""
@@ -60,15 +61,12 @@ class Snares:
         """An agent comes to this step; the snare that it is caught in. Each catches one."""
         with self.guard:
             self.passed[step] += 1
-            for waiting in self.armed:
-                snare, left = waiting
-                assert isinstance(snare, Snare) and isinstance(left, int)
-                if snare.step == step:
-                    waiting[1] = left - 1
-                    if waiting[1] <= 0:
-                        self.armed.remove(waiting)
-                        self.sprung[step] += 1
-                        return snare
+            for armed in self.armed:
+                snare, at = armed
+                if snare.step == step and self.passed[step] >= at:
+                    self.armed.remove(armed)
+                    self.sprung[step] += 1
+                    return snare
         return None
 
 

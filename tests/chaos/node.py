@@ -20,11 +20,11 @@ from mdev_node_agent.settings import Deadlines, RunSettings
 from mdev_node_agent.sysfs.port import Directory
 from tests.chaos.account import Account
 from tests.chaos.dumps import NodeDump, below_parents, object_of, text_of
-from tests.chaos.life import Life, Snare, Snares
+from tests.chaos.life import Life, Snares
 from tests.chaos.wired import WiredKernel
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
-from tests.waiting import eventually, wait_until
+from tests.waiting import eventually
 
 DEADLINES = Deadlines(call=3.0, remove=1.0)
 RESCAN_SECONDS = 3.0
@@ -66,23 +66,16 @@ class ChaosNode:
         self._supervisor.start()
 
     def stop(self) -> None:
-        """Kill the agent, and wait until every one of this node is gone."""
+        """Kill the agent, let go of whatever keeps one inside the kernel, and wait until every one is gone."""
         self._stopping = True
         if self._life is not None:
             self._life.kill()
-        assert self._supervisor is not None
-        self._supervisor.join(timeout=30)
-        wait_until(lambda: not self.lingering, timeout=60, what=f"all agents of {self.name} to be gone")
-
-    @property
-    def lingering(self) -> int:
-        """Agents that are not gone, whether or not they are dead."""
-        return sum(thread.is_alive() for thread in self._threads)
-
-    def kill(self, *, reboot: bool = False) -> None:
-        """Kill the agent now."""
-        if self._life is not None:
-            self._life.kill(Snare(step="now", reboot=reboot))
+        self.fault("hang_write", "")
+        for device in tuple(self.held):
+            self.close(device)
+        for thread in (self._supervisor, *self._threads):
+            if thread is not None:
+                thread.join(timeout=20)
 
     def make(self, parent: str, type_id: str, *, hold: bool) -> str | None:
         """Make a device by hand, as mdevctl does; None: there is no room."""

@@ -12,11 +12,12 @@ from mdev_api.kube.credentials import load
 from mdev_api.kube.resources import NODE_DEVICES
 from tests.chaos.account import Account
 from tests.chaos.api_faults import ApiTroubles
-from tests.chaos.conductor import Conductor, Result
+from tests.chaos.conductor import Conductor
 from tests.chaos.killed_operator import KilledOperator
 from tests.chaos.life import Snares
 from tests.chaos.node import ChaosNode
 from tests.chaos.plan import NODES, PARENTS, TYPES, Plan, kind_of
+from tests.chaos.result import Result
 from tests.chaos.stories import Register, Vm
 from tests.chaos.wired import wired
 from tests.controlplane.control_plane import ControlPlane

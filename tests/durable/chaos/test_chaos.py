@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.__main__ import told
 from tests.chaos.life import Snare
 from tests.chaos.plan import Ending, Move, Plan, make_plan
+from tests.chaos.result import told
 from tests.chaos.run import run_plan
 from tests.conftest import establish_crds
 from tests.controlplane.control_plane import ControlPlane
