@@ -42,12 +42,17 @@ class Mover:
             await self._follow(story, vm)
         except TimeoutError as error:
             self._register.wrongs.append(f"migration {story.name} ({move.ending}): {error}")
+        finally:
+            if vm is not None:
+                vm.moves = False
 
     def _pick(self, move: Move) -> Vm | None:
-        running = self._register.running()
+        running = [vm for vm in self._register.running() if move.rival or not vm.moves]
         if move.pick is None or not running:
             return None
-        return running[int(move.pick * len(running))]
+        vm = running[int(move.pick * len(running))]
+        vm.moves = True
+        return vm
 
     async def _ask(self, move: Move, vm: Vm | None) -> Story:
         name = f"m{move.number}"

@@ -36,6 +36,7 @@ class Ending(StrEnum):
 class Move:
     """One migration. ``pick``: which of the virtual machines that run then (0 to 1); None: a new one is placed.
 
+    ``rival``: also one that somebody else is moving.
     ``memory`` 0: a NIC instead of a GPU. ``opens``: the destination is opened although it does not end well.
     ``lingers``: a device that is to be let go is closed only after that was told.
     ``ends``: the virtual machine ends afterwards, and its device is left behind or removed by hand. ``deadline``:
@@ -45,6 +46,7 @@ class Move:
     number: int
     ending: Ending
     pick: float | None = None
+    rival: bool = False
     memory: int = 4096
     node: str | None = None
     remove: bool = False
@@ -186,6 +188,7 @@ def _move(rng: random.Random, number: int, moves: int) -> Move:
         number=number,
         ending=Ending.STAYS if number >= moves - STAY else ending,
         pick=rng.random() if rng.random() < 0.45 else None,
+        rival=rng.random() < 0.2,
         memory=memory,
         node=rng.choice(NODES) if rng.random() < 0.2 else None,
         remove=rng.random() < 0.6,

@@ -26,11 +26,12 @@ class Machine(Protocol):
 
 @dataclass(kw_only=True)
 class Vm:
-    """A virtual machine: it has one device open. ``boot``: of its node, in which it runs."""
+    """A virtual machine: one open device. ``boot``: of its node, in which it runs; ``moves``: somebody moves it."""
 
     node: Machine
     device: str
     boot: int
+    moves: bool = False
 
     @property
     def runs(self) -> bool:
