@@ -12,7 +12,7 @@ import pytest
 from mdev_api.kube import requests
 from mdev_api.kube.client import Client
 from mdev_api.kube.resources import LEASES
-from mdev_operator.elector import Elector
+from mdev_operator.leading.elector import Elector
 from tests.controlplane.control_plane import ControlPlane
 
 SPACE = "test-elector"
@@ -23,7 +23,7 @@ import asyncio, sys
 from pathlib import Path
 from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import load
-from mdev_operator.elector import Elector
+from mdev_operator.leading.elector import Elector
 
 async def main():
     async with Client(load(Path(sys.argv[1]))) as client:

@@ -19,8 +19,8 @@ from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import Request, create, delete, get
 from mdev_api.kube.resources import DEVICE_MODELS, DEVICE_PROFILES
 from mdev_operator.context import Context
-from mdev_operator.profiles import reconcile_model, reconcile_profile
-from mdev_operator.suspects import Evidence
+from mdev_operator.profiles.profiles import reconcile_model, reconcile_profile
+from mdev_operator.profiles.suspects import Evidence
 from tests.controlplane.control_plane import ControlPlane
 
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "models" / "mtty.yaml"

@@ -15,7 +15,7 @@ from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import create, delete, list_page, merge_patch
 from mdev_api.kube.resources import NODES, PODS
-from mdev_operator.cluster import NodeView
+from mdev_operator.inventory.cluster import NodeView
 from mdev_operator.kubevirt.pod_fit import constraints_of, misfit, taints_of
 from tests.controlplane.control_plane import ControlPlane
 from tests.waiting import eventually

@@ -17,8 +17,8 @@ from mdev_api.kube.credentials import load
 from mdev_api.kube.reflector import Reflector
 from mdev_api.kube.requests import create, delete, merge_patch
 from mdev_api.kube.resources import NAMESPACES, PODS, Resource
-from mdev_operator.cluster import VmView
-from mdev_operator.inventory import Inventory
+from mdev_operator.inventory.cluster import VmView
+from mdev_operator.inventory.inventory import Inventory
 from mdev_operator.kubevirt.lookup import look_up_pod, look_up_vm
 from mdev_operator.kubevirt.manager import PLUGINS
 from mdev_operator.kubevirt.objects import KUBEVIRTS, VMIS

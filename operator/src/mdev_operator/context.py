@@ -8,12 +8,12 @@ from typing import Any
 
 from mdev_api.kube.client import Client
 from mdev_api.kube.requests import Request
-from mdev_operator.absences import Absences
 from mdev_operator.classes.state import ClassState
-from mdev_operator.elector import Elector, LeadershipLost
-from mdev_operator.inventory import Inventory
+from mdev_operator.inventory.absences import Absences
+from mdev_operator.inventory.inventory import Inventory
+from mdev_operator.leading.elector import Elector, LeadershipLost
+from mdev_operator.profiles.suspects import Evidence
 from mdev_operator.reservations import Send
-from mdev_operator.suspects import Evidence
 from mdev_operator.workqueue import WorkQueue
 
 FIELD_MANAGER = "mdev-operator"

@@ -32,21 +32,24 @@ from mdev_api.kube.resources import (
     NODES,
     Resource,
 )
-from mdev_operator import fence, handlers, nodes_gone, profile_collection, profiles
-from mdev_operator.absences import Absences
+from mdev_operator import handlers
 from mdev_operator.classes.reconcile import handler as reconcile_classes
 from mdev_operator.classes.state import ClassState
-from mdev_operator.collect import check_owners, collect
 from mdev_operator.context import LOOK_INTERVAL, NODE_GONE_AFTER, UNREFERENCED_AFTER, Context, guarded
-from mdev_operator.elector import Elector, LeadershipLost, new_identity
-from mdev_operator.inventory import Inventory
+from mdev_operator.inventory.absences import Absences
+from mdev_operator.inventory.inventory import Inventory
 from mdev_operator.kubevirt import adapter as kubevirt
 from mdev_operator.kubevirt.adapter import Adapter
 from mdev_operator.kubevirt.decide import Patience
 from mdev_operator.kubevirt.watching import Watching
+from mdev_operator.leading import fence
+from mdev_operator.leading.elector import Elector, LeadershipLost, new_identity
 from mdev_operator.migration.reconcile import key_for, reconcile
-from mdev_operator.orphans import tell_of_orphans
+from mdev_operator.profiles import profile_collection, profiles
 from mdev_operator.reservations import Superseded
+from mdev_operator.tidying import nodes_gone
+from mdev_operator.tidying.collect import check_owners, collect
+from mdev_operator.tidying.orphans import tell_of_orphans
 from mdev_operator.workqueue import WorkQueue
 
 log = structlog.get_logger(__name__)

@@ -9,8 +9,8 @@ from typing import Any, cast
 from mdev_api.kube.client import ApiError, Unreachable
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator import run as process
-from mdev_operator.elector import LeadershipLost, Term
 from mdev_operator.kubevirt.adapter import Adapter
+from mdev_operator.leading.elector import LeadershipLost, Term
 from mdev_operator.migration.reconcile import key_for
 from mdev_operator.run import OperatorSettings
 from tests.durable.protocol.clockwork import Clockwork

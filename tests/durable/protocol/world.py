@@ -23,8 +23,10 @@ from mdev_node_agent import run as agent
 from mdev_node_agent.acting.collector import Collector
 from mdev_node_agent.publishing import lease, publisher
 from mdev_node_agent.seeing import scanner
-from mdev_operator import events, inventory, profiles
+from mdev_operator.inventory import inventory
 from mdev_operator.migration import reconcile
+from mdev_operator.profiles import profiles
+from mdev_operator.telling import events
 from tests.agent.preparing import CutJournal, CutLedger
 from tests.durable.protocol.clockwork import THREADING, Clockwork
 from tests.durable.protocol.nodes import BrokenError, Node

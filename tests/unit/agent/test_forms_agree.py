@@ -19,7 +19,7 @@ from mdev_api.names import model_name_fault, parameter_name_fault
 from mdev_api.reading.profiles import read_profile
 from mdev_node_agent.backends.mdev import MdevBackend
 from mdev_node_agent.seeing.discovery import observe
-from mdev_operator.profiles import profile_status
+from mdev_operator.profiles.profiles import profile_status
 from tests.memkernel.gfx import Gfx
 from tests.memkernel.kernel import MemoryKernel
 from tests.memkernel.tree import Dir, constant

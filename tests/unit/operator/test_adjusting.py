@@ -12,7 +12,7 @@ from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.kinds.node_reservations import Entry, Intent
 from mdev_api.meaning import metadata_of
-from mdev_operator.cluster import Cluster, ProfileView
+from mdev_operator.inventory.cluster import Cluster, ProfileView
 from mdev_operator.migration.decision import Decision
 from tests.unit.operator.world import (
     DEVICE,

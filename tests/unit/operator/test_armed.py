@@ -6,7 +6,7 @@ from typing import Any
 
 from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.kinds.node_reservations import Entry, Intent
-from mdev_operator.cluster import VmView
+from mdev_operator.inventory.cluster import VmView
 from mdev_operator.migration.decision import Decision
 from tests.unit.operator.world import (
     DEVICE,

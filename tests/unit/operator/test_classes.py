@@ -34,7 +34,7 @@ from mdev_operator.classes.index import ClassIndex, Totals
 from mdev_operator.classes.reconcile import status_of
 from mdev_operator.classes.sight import ClassReadings, Row, look
 from mdev_operator.classes.state import ClassState, definition_of
-from mdev_operator.cluster import Cluster
+from mdev_operator.inventory.cluster import Cluster
 from tests.unit.operator.world import NOW, PROFILES, cluster, instance, node_devices, profile_name, stamp
 
 A, B = "class.mdev-operator.io/a", "class.mdev-operator.io/b"

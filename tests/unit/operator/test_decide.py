@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mdev_api.kinds.node_reservations import Entry, Intent, Role
-from mdev_operator.cluster import Cluster, NodeView
+from mdev_operator.inventory.cluster import Cluster, NodeView
 from mdev_operator.migration.decision import Decision
 from tests.unit.operator.world import (
     DEVICE,

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import Credentials
-from mdev_operator.elector import Elector, LeadershipLost, new_identity
+from mdev_operator.leading.elector import Elector, LeadershipLost, new_identity
 from tests.waiting import eventually
 
 CALM: dict[str, Any] = {"lease_duration": 20.0, "renew_deadline": 15.0, "retry_period": 0.1}

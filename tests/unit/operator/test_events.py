@@ -11,9 +11,9 @@ from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import Request
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator.context import Context
-from mdev_operator.events import post
-from mdev_operator.notes import Note, Regarding
-from mdev_operator.orphans import regarding
+from mdev_operator.telling.events import post
+from mdev_operator.telling.notes import Note, Regarding
+from mdev_operator.tidying.orphans import regarding
 
 ABOUT = Regarding(resource=DEVICE_MIGRATIONS, namespace="team", name="m", uid="u-1")
 NOTE = Note(key="finished", reason="Expired", text="not started in time")

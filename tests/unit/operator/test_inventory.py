@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from mdev_api.kube.client import Client
 from mdev_api.kube.resources import NODE_DEVICES, Resource
-from mdev_operator.inventory import Inventory
+from mdev_operator.inventory.inventory import Inventory
 
 
 def stored(generation: int, *answers: str) -> dict[str, Any]:

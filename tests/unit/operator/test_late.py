@@ -9,7 +9,7 @@ import pytest
 
 from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.kinds.node_reservations import Device, Entry, Intent
-from mdev_operator.cluster import Cluster, VmView
+from mdev_operator.inventory.cluster import Cluster, VmView
 from mdev_operator.kubevirt.manager import KubeVirtConfig
 from mdev_operator.migration.decision import Decision
 from tests.unit.operator.world import (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mdev_operator.cluster import Cluster, NodeView
+from mdev_operator.inventory.cluster import Cluster, NodeView
 from mdev_operator.kubevirt.manager import KubeVirtConfig, config_of, swept
 from mdev_operator.migration.decision import Decision
 from tests.unit.operator.world import (

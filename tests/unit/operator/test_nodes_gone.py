@@ -13,14 +13,14 @@ from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kinds.node_reservations import Entry, Intent
 from mdev_api.kube.client import ApiError, Unreachable
 from mdev_api.kube.requests import Request
-from mdev_operator.absences import Absences
-from mdev_operator.cluster import Cluster, Held, NodeView
 from mdev_operator.context import Context
+from mdev_operator.inventory.absences import Absences
+from mdev_operator.inventory.cluster import Cluster, Held, NodeView
 from mdev_operator.migration.decide import decide
 from mdev_operator.migration.decision import Decision, Situation
 from mdev_operator.migration.nodes import unwell
-from mdev_operator.nodes_gone import check_node
 from mdev_operator.reservations import Superseded
+from mdev_operator.tidying.nodes_gone import check_node
 from tests.unit.operator.test_decide import BIG, SOURCE, entries_of, prepared, ready_on_b, told
 from tests.unit.operator.world import (
     NOW,

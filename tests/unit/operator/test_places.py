@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mdev_api.kinds.node_reservations import Entry, NodeReservations
-from mdev_operator.cluster import Held
-from mdev_operator.collect import answered
-from mdev_operator.room import counted_in, room_of
+from mdev_operator.inventory.cluster import Held
+from mdev_operator.offers.room import counted_in, room_of
+from mdev_operator.tidying.collect import answered
 from tests.agent.reservations import entry
 from tests.unit.operator.world import PROFILES, instance, node_devices, profile_name, reservations
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mdev_operator.cluster import NodeView, Taint
+from mdev_operator.inventory.cluster import NodeView, Taint
 from mdev_operator.kubevirt.pod_fit import constraints_of, misfit, taints_of
 from mdev_operator.migration.source import NoSource
 from tests.unit.operator.world import cluster, decided, migration, node_devices, reservations, shown

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import Request
-from mdev_operator.absences import Absences
-from mdev_operator.cluster import Cluster
 from mdev_operator.context import Context
-from mdev_operator.profile_collection import KEY, collect_profiles, due, referenced
+from mdev_operator.inventory.absences import Absences
+from mdev_operator.inventory.cluster import Cluster
+from mdev_operator.profiles.profile_collection import KEY, collect_profiles, due, referenced
 from tests.unit.operator.test_decide import BIG, SOURCE, entries_of
 from tests.unit.operator.world import cluster, instance, node_devices, on_node, profile_name, reservations
 

@@ -16,8 +16,8 @@ from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import Request
 from mdev_operator.context import Context
-from mdev_operator.profiles import reconcile_model, reconcile_profile
-from mdev_operator.suspects import Evidence
+from mdev_operator.profiles.profiles import reconcile_model, reconcile_profile
+from mdev_operator.profiles.suspects import Evidence
 
 SPEC = {"backend": "mdev", "driver": {"name": "gfx"}, "type": {"id": "gfx-8GB"}}
 NAME = profile_name(SPEC)

@@ -9,8 +9,8 @@ from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.kinds.node_reservations import Entry, NodeReservations
 from mdev_operator.classes.sight import ClassReadings, look
-from mdev_operator.cluster import Cluster, ProfileView
-from mdev_operator.openings import Constraints, Place, find
+from mdev_operator.inventory.cluster import Cluster, ProfileView
+from mdev_operator.offers.openings import Constraints, Place, find
 from tests.agent.reservations import entry
 from tests.unit.operator.world import PROFILES, cluster, instance, profile, profile_name, reservations
 

@@ -12,7 +12,7 @@ from mdev_api.kinds.common import dump
 from mdev_api.kinds.device_profile import DeviceProfile, DeviceProfileStatus
 from mdev_api.kinds.node_reservations import Entry
 from mdev_operator.migration.status import condition_of
-from mdev_operator.suspects import Evidence, Refusal, is_suspect, refusals, seconds_left, with_suspicion
+from mdev_operator.profiles.suspects import Evidence, Refusal, is_suspect, refusals, seconds_left, with_suspicion
 from tests.unit.operator.test_decide import BIG, entries_of
 from tests.unit.operator.world import NOW, PROFILES, cluster, profile_name, reservations
 

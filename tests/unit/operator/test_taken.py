@@ -9,7 +9,7 @@ import pytest
 from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kinds.node_reservations import Entry, Intent
-from mdev_operator.cluster import Cluster
+from mdev_operator.inventory.cluster import Cluster
 from mdev_operator.kubevirt.foreign import TARGET_POD_ANNOTATION
 from tests.unit.operator.world import (
     cluster,

@@ -9,12 +9,12 @@ import pytest
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kinds.node_reservations import Entry, Intent
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
-from mdev_operator.cluster import Cluster, Held, NodeView
+from mdev_operator.inventory.cluster import Cluster, Held, NodeView
 from mdev_operator.migration.decide import decide
 from mdev_operator.migration.decision import Situation
 from mdev_operator.migration.telling import next_look, notes
-from mdev_operator.notes import NOTE_BYTES, Note, Regarding, event
-from mdev_operator.orphans import note_of
+from mdev_operator.telling.notes import NOTE_BYTES, Note, Regarding, event
+from mdev_operator.tidying.orphans import note_of
 from tests.unit.operator.test_decide import BIG, SOURCE, entries_of, prepared, ready_on_b
 from tests.unit.operator.world import (
     NOW,

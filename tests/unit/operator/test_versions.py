@@ -10,7 +10,7 @@ import pytest
 from mdev_api.engine.metadata import ValueType
 from mdev_api.kinds.device_migration import ExplicitDevice, ExplicitValue
 from mdev_api.kinds.device_model import DeviceModel, ParameterDefinition
-from mdev_operator.cluster import Cluster
+from mdev_operator.inventory.cluster import Cluster
 from mdev_operator.migration.decision import Decision
 from mdev_operator.migration.versions import source_of_version
 from tests.unit.operator.world import NOW, cluster, decided, migration, node_devices, reserved_by, shown, stamp

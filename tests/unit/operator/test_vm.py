@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mdev_operator.cluster import VmView
+from mdev_operator.inventory.cluster import VmView
 from mdev_operator.kubevirt.vm import vm_view
 from mdev_operator.migration.source import NoSource
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mdev_api.kinds.node_reservations import Intent, Role
-from mdev_operator.cluster import VmView
+from mdev_operator.inventory.cluster import VmView
 from mdev_operator.migration.source import NoSource
 from tests.unit.operator.world import (
     DEVICE,

@@ -11,7 +11,7 @@ from mdev_api.engine.compatibility_class import class_of
 from mdev_api.kinds.compatibility_class import label_of
 from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.meaning import source_of
-from mdev_operator.cluster import Cluster, NodeView
+from mdev_operator.inventory.cluster import Cluster, NodeView
 from mdev_operator.webhook.review import ALLOWED, Verdict
 from mdev_operator.webhook.vmim import decide
 from tests.unit.operator.world import DEVICE, PROFILES, cluster, instance, node_devices, profile_name

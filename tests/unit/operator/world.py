@@ -12,7 +12,7 @@ from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import NodeDevices
 from mdev_api.kinds.node_reservations import Entry, NodeReservations
 from mdev_api.meaning import metadata_of
-from mdev_operator.cluster import Cluster, Held, NodeView, ProfileView, VmView
+from mdev_operator.inventory.cluster import Cluster, Held, NodeView, ProfileView, VmView
 from mdev_operator.kubevirt.manager import KubeVirtConfig
 from mdev_operator.kubevirt.pod_fit import PodConstraints
 from mdev_operator.migration.decide import decide

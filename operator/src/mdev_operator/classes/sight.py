@@ -15,8 +15,8 @@ from mdev_api.engine.compatibility_class import CompatibilityClass, compatibilit
 from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus, NodeInstance
 from mdev_api.meaning import source_of
-from mdev_operator.cluster import Cluster, Held, ProfileView, instance_of
-from mdev_operator.room import Room, counted_in, room_of
+from mdev_operator.inventory.cluster import Cluster, Held, ProfileView, instance_of
+from mdev_operator.offers.room import Room, counted_in, room_of
 
 Row = tuple[tuple[str, int], ...]
 """(profile, free instances), sorted by profile."""

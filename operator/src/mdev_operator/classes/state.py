@@ -21,7 +21,7 @@ from mdev_operator.classes import choice
 from mdev_operator.classes.choice import Told, Usage
 from mdev_operator.classes.index import ClassIndex
 from mdev_operator.classes.sight import ClassReadings, Sight, look
-from mdev_operator.cluster import Cluster
+from mdev_operator.inventory.cluster import Cluster
 from mdev_operator.migration.status import condition_of, since
 from mdev_operator.workqueue import WorkQueue
 

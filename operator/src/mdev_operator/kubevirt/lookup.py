@@ -13,7 +13,7 @@ from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import get, list_page
 from mdev_api.kube.resources import PODS
-from mdev_operator.cluster import VmView
+from mdev_operator.inventory.cluster import VmView
 from mdev_operator.kubevirt.objects import LAUNCHERS_OF_MIGRATIONS, VMIS, target_pod
 from mdev_operator.kubevirt.pod_fit import PodConstraints, constraints_of
 from mdev_operator.kubevirt.vm import CREATED_BY, LAUNCHER_LABEL, vm_view

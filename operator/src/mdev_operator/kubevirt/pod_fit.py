@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mdev_operator.cluster import NodeView, Taint
+from mdev_operator.inventory.cluster import NodeView, Taint
 
 _KEEPS_AWAY = frozenset({"NoSchedule", "NoExecute"})
 _INTEGER = re.compile(r"[+-]?[0-9]+")

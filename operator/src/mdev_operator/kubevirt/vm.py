@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mdev_operator.cluster import VmView
+from mdev_operator.inventory.cluster import VmView
 from mdev_operator.migration.source import NoSource
 
 Object = Mapping[str, Any]

@@ -15,7 +15,7 @@ from mdev_api.engine.adjustment import adjusted
 from mdev_api.engine.metadata import Write
 from mdev_api.kinds.device_migration import Adjustment, MappedDevice
 from mdev_api.kinds.node_reservations import DesiredValue, Intent, State
-from mdev_operator.cluster import Cluster, Held
+from mdev_operator.inventory.cluster import Cluster, Held
 from mdev_operator.migration import entries
 from mdev_operator.migration.decision import Situation
 from mdev_operator.migration.device_map import at_source

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from mdev_api.kinds.device_migration import Attempt, DeviceMigrationStatus, FailedPlace
 from mdev_api.kinds.node_reservations import Intent, State
-from mdev_operator.cluster import Held
+from mdev_operator.inventory.cluster import Held
 from mdev_operator.migration import entries
 from mdev_operator.migration.decision import Decision, Situation, Tell
 from mdev_operator.migration.status import shorten
-from mdev_operator.openings import Place
+from mdev_operator.offers.openings import Place
 
 _ENDED = frozenset({State.FAILED, State.LOST, State.UNDONE, State.TAINTED})
 """Answers after which an entry on Hold will not become Prepared any more."""

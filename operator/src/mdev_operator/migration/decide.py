@@ -16,7 +16,7 @@ from mdev_api.engine.verdict import compare
 from mdev_api.engine.writing import off_values
 from mdev_api.kinds.device_migration import DeviceMigration, DeviceMigrationStatus, Mode
 from mdev_api.kinds.node_reservations import State
-from mdev_operator.cluster import Held, instance_of
+from mdev_operator.inventory.cluster import Held, instance_of
 from mdev_operator.kubevirt.pod_fit import PodConstraints, misfit
 from mdev_operator.migration import adjusting, attempt, entries, letting_go, pinning
 from mdev_operator.migration.attempt import Group, give_up, of_device, under_way

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from mdev_api.kinds.device_migration import DeviceMigration, DeviceMigrationStatus
 from mdev_api.kinds.node_reservations import Entry, Intent, Role
-from mdev_operator.cluster import Cluster, Held, VmView
+from mdev_operator.inventory.cluster import Cluster, Held, VmView
 from mdev_operator.kubevirt.pod_fit import PodConstraints
 from mdev_operator.migration.source import NoSource
 from mdev_operator.migration.status import condition_of, since, with_condition

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mdev_api.engine.compatibility_class import class_of
 from mdev_api.kinds.device_migration import Adjustment, DeviceMigrationStatus, MappedDevice
-from mdev_operator.cluster import Cluster, Held, instance_of
+from mdev_operator.inventory.cluster import Cluster, Held, instance_of
 from mdev_operator.migration.attempt import Group
 from mdev_operator.migration.source import SourceDevice
 

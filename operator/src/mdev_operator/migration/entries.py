@@ -10,7 +10,7 @@ from mdev_api.engine.writing import off_values
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kinds.device_profile import DeviceProfile
 from mdev_api.kinds.node_reservations import Create, DesiredValue, Device, Entry, Intent, Owner, Role, SlotRequest
-from mdev_operator.cluster import Held
+from mdev_operator.inventory.cluster import Held
 from mdev_operator.migration.source import SourceDevice
 
 

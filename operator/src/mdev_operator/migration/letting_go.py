@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from mdev_api.kinds.device_migration import DeviceMigrationStatus, Outcome, SourcePolicy
 from mdev_api.kinds.node_reservations import Intent, Role
-from mdev_operator.cluster import Held
+from mdev_operator.inventory.cluster import Held
 from mdev_operator.migration import overdue
 from mdev_operator.migration.decision import Decision, Situation, Tell
 from mdev_operator.migration.status import is_true

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kinds.node_reservations import Intent, Role
-from mdev_operator.cluster import Cluster, Held
+from mdev_operator.inventory.cluster import Cluster, Held
 from mdev_operator.migration import letting_go
 from mdev_operator.migration.decision import Decision, Situation
 from mdev_operator.migration.status import is_true

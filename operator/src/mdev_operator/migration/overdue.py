@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mdev_api.kinds.device_migration import DeviceMigrationStatus
 from mdev_api.kinds.node_reservations import Intent, Role, State, Waiting
-from mdev_operator.cluster import Held, instance_of
+from mdev_operator.inventory.cluster import Held, instance_of
 from mdev_operator.migration.decision import Situation
 from mdev_operator.migration.status import is_true
 

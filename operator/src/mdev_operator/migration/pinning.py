@@ -16,7 +16,7 @@ from mdev_operator.migration.adjusting import Pins, as_pinned, pins_of
 from mdev_operator.migration.attempt import Group, give_up, said
 from mdev_operator.migration.decision import LOOK_AGAIN, Decision, Reserve, Situation, Tell, wait
 from mdev_operator.migration.source import SourceDevice
-from mdev_operator.openings import MOST_RESERVATIONS
+from mdev_operator.offers.openings import MOST_RESERVATIONS
 
 Values = tuple[DesiredValue, ...]
 

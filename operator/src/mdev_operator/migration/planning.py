@@ -26,7 +26,7 @@ from mdev_api.kinds.device_migration import (
     RejectionSummary,
     SourceAdjustment,
 )
-from mdev_operator.cluster import Cluster
+from mdev_operator.inventory.cluster import Cluster
 from mdev_operator.kubevirt.manager import swept
 from mdev_operator.kubevirt.pod_fit import PodConstraints
 from mdev_operator.migration import adjusting, ranking
@@ -34,8 +34,8 @@ from mdev_operator.migration.attempt import places_of
 from mdev_operator.migration.decision import Situation
 from mdev_operator.migration.source import SourceDevice
 from mdev_operator.migration.status import condition_of
-from mdev_operator.openings import Constraints, Found, find, shown
-from mdev_operator.rejections import NodeRejection
+from mdev_operator.offers.openings import Constraints, Found, find, shown
+from mdev_operator.offers.rejections import NodeRejection
 
 CONFLICT = "ConflictingManager"
 """Code of a rejection, and type of the condition that says what to configure."""

@@ -11,8 +11,8 @@ from mdev_api.engine.metadata import Code
 from mdev_api.engine.openings import Plan, Rejection
 from mdev_api.kinds.device_migration import CandidateDevice, CandidateSummary, RejectionExample, RejectionSummary
 from mdev_operator.migration.status import shorten
-from mdev_operator.openings import shown
-from mdev_operator.rejections import NodeRejection
+from mdev_operator.offers.openings import shown
+from mdev_operator.offers.rejections import NodeRejection
 
 MOST_CANDIDATES = 10
 MOST_EXAMPLES = 3

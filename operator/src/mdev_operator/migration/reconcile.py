@@ -22,15 +22,15 @@ from mdev_api.kube.requests import Request, apply_status, get, merge_patch
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator import reservations
 from mdev_operator.context import FIELD_MANAGER, Context
-from mdev_operator.events import post
 from mdev_operator.kubevirt.lookup import look_up_pod, look_up_vm
 from mdev_operator.migration.decide import decide, looks_for_destination
 from mdev_operator.migration.decision import Decision, Situation
 from mdev_operator.migration.source import NoSource, read_sources
 from mdev_operator.migration.status import condition_of, is_true
 from mdev_operator.migration.telling import notes, refused
-from mdev_operator.notes import Regarding
 from mdev_operator.reservations import Raced
+from mdev_operator.telling.events import post
+from mdev_operator.telling.notes import Regarding
 
 log = structlog.get_logger(__name__)
 

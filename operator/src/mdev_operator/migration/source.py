@@ -10,7 +10,7 @@ from mdev_api.kinds.device_migration import Binding, DeviceMigration, ExplicitDe
 from mdev_api.kinds.node_devices import NodeDevicesStatus, NodeInstance
 from mdev_api.kinds.node_reservations import Intent, Role
 from mdev_api.meaning import source_of
-from mdev_operator.cluster import Cluster, VmView, instance_of
+from mdev_operator.inventory.cluster import Cluster, VmView, instance_of
 from mdev_operator.migration.versions import source_of_version
 
 

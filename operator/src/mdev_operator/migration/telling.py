@@ -13,12 +13,12 @@ from mdev_api.kinds.common import Condition
 from mdev_api.kinds.device_migration import DeviceMigration, DeviceMigrationStatus
 from mdev_api.kinds.node_reservations import State
 from mdev_api.kube.client import ApiError
-from mdev_operator.cluster import Cluster, Held
+from mdev_operator.inventory.cluster import Cluster, Held
 from mdev_operator.migration.decision import Situation
 from mdev_operator.migration.nodes import unwell
 from mdev_operator.migration.overdue import TAINTED, why_held
 from mdev_operator.migration.status import condition_of, is_true, since
-from mdev_operator.notes import KEPT_SECONDS, Note
+from mdev_operator.telling.notes import KEPT_SECONDS, Note
 
 WARN_AT = 0.8
 """Part of ``preparedTTLSeconds`` after which people are told that nobody has started."""

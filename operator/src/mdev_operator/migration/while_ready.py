@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mdev_api.kinds.node_reservations import Intent, State
-from mdev_operator.cluster import Held, instance_of
+from mdev_operator.inventory.cluster import Held, instance_of
 from mdev_operator.kubevirt.foreign import taken_by, waits_for_pod
 from mdev_operator.migration import letting_go
 from mdev_operator.migration.attempt import Group, of_device, recorded, said, under_way

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from mdev_api.engine.compatibility_class import class_of
 from mdev_api.engine.plan import rank
 from mdev_api.kinds.compatibility_class import label_of
-from mdev_operator.cluster import Cluster
+from mdev_operator.inventory.cluster import Cluster
 from mdev_operator.migration.ranking import no_destination, rejected
 from mdev_operator.migration.source import SourceDevice
-from mdev_operator.openings import Constraints, find
+from mdev_operator.offers.openings import Constraints, find
 
 _MAY_PASS = frozenset({"ProfileMissing", "Unreadable", "NoCapacity"})
 """Codes of what may be another tomorrow although nobody changes the hardware."""

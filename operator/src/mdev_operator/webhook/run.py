@@ -20,8 +20,8 @@ import structlog
 from mdev_api.kube.client import ApiError, Client, Unreachable
 from mdev_api.kube.credentials import load
 from mdev_api.kube.resources import Resource
-from mdev_operator.cluster import Cluster
-from mdev_operator.inventory import Inventory
+from mdev_operator.inventory.cluster import Cluster
+from mdev_operator.inventory.inventory import Inventory
 from mdev_operator.webhook import rotation, tls
 from mdev_operator.webhook.gate import gate
 from mdev_operator.webhook.review import Review, Verdict

@@ -16,7 +16,7 @@ from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kube.client import ApiError, Unreachable
 from mdev_api.kube.requests import get, list_page
 from mdev_api.kube.resources import PODS
-from mdev_operator.cluster import Cluster
+from mdev_operator.inventory.cluster import Cluster
 from mdev_operator.kubevirt.objects import VMIS
 from mdev_operator.kubevirt.vm import CREATED_BY, vm_view
 from mdev_operator.migration.source import NoSource, SourceDevice, read_sources

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from mdev_api.engine.capacity import Pool, left_in
 from mdev_api.kinds.node_devices import NodeDevicesStatus, NodeOffer, NodeParent
 from mdev_api.kinds.node_reservations import Create, Role, State
-from mdev_operator.cluster import Held, ProfileView, instance_of
+from mdev_operator.inventory.cluster import Held, ProfileView, instance_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

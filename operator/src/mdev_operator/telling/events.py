@@ -15,7 +15,7 @@ from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import create
 from mdev_api.kube.resources import EVENTS
 from mdev_operator.context import Context
-from mdev_operator.notes import Note, Regarding, event, name_of, namespace_of
+from mdev_operator.telling.notes import Note, Regarding, event, name_of, namespace_of
 
 log = structlog.get_logger(__name__)
 

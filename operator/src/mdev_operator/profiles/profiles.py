@@ -27,7 +27,7 @@ from mdev_api.kube.resources import DEVICE_MODELS, DEVICE_PROFILES
 from mdev_api.reading import CompiledModel, Reading, compile_models, read_profile
 from mdev_operator.context import FIELD_MANAGER, Context
 from mdev_operator.migration.status import with_condition
-from mdev_operator.suspects import is_suspect, seconds_left, with_suspicion
+from mdev_operator.profiles.suspects import is_suspect, seconds_left, with_suspicion
 
 log = structlog.get_logger(__name__)
 

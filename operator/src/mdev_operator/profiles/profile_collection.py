@@ -17,9 +17,9 @@ import structlog
 from mdev_api.kube.client import ApiError
 from mdev_api.kube.requests import delete
 from mdev_api.kube.resources import DEVICE_PROFILES
-from mdev_operator.absences import Absences
-from mdev_operator.cluster import Cluster
 from mdev_operator.context import Context
+from mdev_operator.inventory.absences import Absences
+from mdev_operator.inventory.cluster import Cluster
 from mdev_operator.migration.entries import profile_of
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mdev_api.engine.metadata import Code
 from mdev_api.kinds.node_devices import NodeInstance
-from mdev_operator.cluster import Cluster, ProfileView
+from mdev_operator.inventory.cluster import Cluster, ProfileView
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from mdev_api.kinds.node_reservations import Owner
 from mdev_api.kube.resources import NODES
-from mdev_operator.cluster import Held
-from mdev_operator.collect import is_gone
 from mdev_operator.context import Context
-from mdev_operator.events import post
+from mdev_operator.inventory.cluster import Held
 from mdev_operator.migration.overdue import why_held
-from mdev_operator.notes import Note, Regarding, name_of
+from mdev_operator.telling.events import post
+from mdev_operator.telling.notes import Note, Regarding, name_of
+from mdev_operator.tidying.collect import is_gone
 
 
 def note_of(held: Held) -> Note | None:

@@ -15,8 +15,8 @@ from mdev_api.engine.openings import Opening
 from mdev_api.kinds.node_devices import NodeDevicesStatus, NodeInstance, Slot
 from mdev_api.kinds.node_reservations import Role, State
 from mdev_api.meaning import instance_values
-from mdev_operator.cluster import Cluster, Held, ProfileView, instance_of
-from mdev_operator.rejections import NodeRejection, readable, unreadable
+from mdev_operator.inventory.cluster import Cluster, Held, ProfileView, instance_of
+from mdev_operator.offers.rejections import NodeRejection, readable, unreadable
 
 _HOLDING = frozenset({State.PENDING, State.PREPARED})
 

@@ -38,9 +38,9 @@ from mdev_api.kube.resources import (
     split_key,
 )
 from mdev_api.meaning import metadata_of
-from mdev_operator import freshness
-from mdev_operator.cluster import Cluster, Held, NodeView, ProfileView
-from mdev_operator.freshness import LeaseSeen
+from mdev_operator.inventory import freshness
+from mdev_operator.inventory.cluster import Cluster, Held, NodeView, ProfileView
+from mdev_operator.inventory.freshness import LeaseSeen
 from mdev_operator.kubevirt.manager import PLUGINS, KubeVirtConfig, config_of
 from mdev_operator.kubevirt.objects import KUBEVIRTS
 from mdev_operator.kubevirt.optional import LOOK_INTERVAL, OptionalReflector

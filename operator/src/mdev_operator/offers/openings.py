@@ -1,7 +1,8 @@
 """Where could a device be had? From the cluster's state to openings for the engine, and nodes that are out of question.
 
-How much of each there is, :mod:`mdev_operator.room` says. A node whose agent is silent is out of question as a whole
-(design section 6): Stale is then the node's one reason, and nothing that was published there is compared any more.
+How much of each there is, :mod:`mdev_operator.offers.room` says. A node whose agent is silent is out of question as a
+whole (design section 6): Stale is then the node's one reason, and nothing that was published there is compared any
+more.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from mdev_api.engine.openings import Opening
 from mdev_api.kinds.device_migration import Binding
 from mdev_api.kinds.node_devices import InUse, NodeDevicesStatus
 from mdev_api.meaning import instance_values
-from mdev_operator.armed import Limits, limits
-from mdev_operator.cluster import Cluster, Held, instance_of
+from mdev_operator.inventory.cluster import Cluster, Held, instance_of
 from mdev_operator.kubevirt.pod_fit import PodConstraints, misfit
-from mdev_operator.rejections import NodeRejection, readable, unreadable
-from mdev_operator.room import counted_in, room_of
-from mdev_operator.slots import slot_opening
+from mdev_operator.offers.armed import Limits, limits
+from mdev_operator.offers.rejections import NodeRejection, readable, unreadable
+from mdev_operator.offers.room import counted_in, room_of
+from mdev_operator.offers.slots import slot_opening
 
 MOST_RESERVATIONS = 16
 """Entries that one NodeReservations object takes (its schema's bound)."""
@@ -114,7 +115,7 @@ def _on_node(
 
 
 def _unless_busy(found: Opening | NodeRejection, left: Limits, alone: Mapping[str, str]) -> Opening | NodeRejection:
-    """Of the types of one resource only one device at a time waits for its pod (:mod:`mdev_operator.armed`)."""
+    """Of the types of one resource only one device at a time waits for its pod (:mod:`mdev_operator.offers.armed`)."""
     if isinstance(found, NodeRejection):
         return found
     if found.type in left.busy:

@@ -23,8 +23,8 @@ from mdev_api.kube.requests import get
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator import reservations
 from mdev_operator.context import Context
+from mdev_operator.profiles.suspects import refusals
 from mdev_operator.reservations import Raced
-from mdev_operator.suspects import refusals
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@ import structlog
 
 from mdev_operator import reservations
 from mdev_operator.context import Context
-from mdev_operator.elector import Elector
+from mdev_operator.leading.elector import Elector
 from mdev_operator.reservations import Raced
 
 log = structlog.get_logger(__name__)

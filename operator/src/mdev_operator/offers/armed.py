@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from mdev_api.kinds.node_devices import NodeDevicesStatus
 from mdev_api.kinds.node_reservations import Intent, Role, State
-from mdev_operator.cluster import Held, instance_of
-from mdev_operator.rejections import NodeRejection
+from mdev_operator.inventory.cluster import Held, instance_of
+from mdev_operator.offers.rejections import NodeRejection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

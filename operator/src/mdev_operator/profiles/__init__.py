@@ -1,0 +1,1 @@
+"""What DeviceProfiles mean, which of them are suspect, and which nobody needs."""

@@ -1,0 +1,1 @@
+"""What is over is taken away: answered entries, Nodes that are gone, entries without an owner."""
