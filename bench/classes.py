@@ -18,7 +18,7 @@ from mdev_api.kinds.node_devices import NodeDevices
 from mdev_operator.classes.choice import labels_for
 from mdev_operator.classes.index import ClassIndex
 from mdev_operator.classes.sight import ClassReadings, Row, look
-from mdev_operator.cluster import Cluster, NodeView
+from mdev_operator.inventory.cluster import Cluster, NodeView
 
 PARENTS, TYPES, PARAMETERS, KINDS, CLASSES = 8, 20, 8, 8, 64
 """``KINDS``: of hardware in the cluster, each with its own profiles. ``CLASSES``: in use at once."""
