@@ -1,11 +1,12 @@
 """Every command of README.md is run, in its order, in one scene, with what the README promises of it.
 
 The scene is a control plane with one Node that is this machine and one that is played by the real agent on a kernel in
-memory; the programs are those that plain pip installed into a fresh environment. Four kinds of commands are not run
+memory; the programs are those that plain pip installed into a fresh environment. Five kinds of commands are not run
 here: ``make demo`` and ``make demo BREAK=preparer`` boot guests, so the kernel suite runs them
 (tests/kernel/test_demo.py); and ``make test`` cannot run inside itself: here it is checked that it resolves to all
-suites, that ``make test SUITES=unit`` resolves to one, and that ``.ci/run`` calls it; ``make e2e`` starts a cluster of
-containers, so here it is checked what it resolves to.
+suites, that ``make test SUITES=unit`` resolves to one, and that ``.ci/run`` calls it; ``make chaos`` takes many minutes
+(the durable suite has short runs of it) and ``make e2e`` a cluster of containers, so here it is checked what they
+resolve to.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ IN_THE_KERNEL_SUITE = ("make demo", "make demo BREAK=preparer")
 MAKE_TEST = {
     "make test": "-m tests.suites",
     "make test SUITES=unit": "-m tests.suites unit",
+    "make chaos SEEDS=3": "-m tests.chaos --seeds 3",
     "make e2e": "-m tests.e2e test",
 }
 DEMOS = ("make demo NODES=simulated", "make demo BREAK=preparer NODES=simulated")
