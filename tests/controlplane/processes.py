@@ -104,4 +104,6 @@ def _born(pid: int) -> int | None:
         return None
     # The name in parentheses may itself hold blanks and parentheses.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    # Its first thread may be a zombie while others that were killed with it still hold its ports and files.
+    threads = int(fields[17])
+    return None if fields[0] in "ZX" and threads <= 1 else int(fields[19])
