@@ -13,7 +13,7 @@ SEEDS ?= 1
 help:
 	@echo "make demo [NODES=simulated] [BREAK=preparer]   the main job, end to end, on real parts"
 	@echo "make test [SUITES='unit api kubevirt durable kernel']  every test, each suite within its time budget"
-	@echo "make chaos [SEEDS=n]                           many migrations while everything fails, n runs of it"
+	@echo "make chaos [SEEDS=n]                           many migrations while everything fails: n runs, then one in guests"
 	@echo "make e2e                                       tests in a kind cluster with real kubelets (docs/e2e.md)"
 	@echo "make e2e-up / e2e-down                         leave that cluster running / end it"
 	@echo "make lint                                      ruff, mypy, import-linter"
@@ -32,7 +32,7 @@ test: $(READY)
 	@$(PYTHON) -m tests.suites $(SUITES)
 
 chaos: $(READY)
-	@$(PYTHON) -m tests.chaos --seeds $(SEEDS)
+	@$(PYTHON) -m tests.chaos --seeds $(SEEDS) && $(PYTHON) -m pytest -q tests/chaos/guests
 
 e2e: $(READY)
 	@$(PYTHON) -m tests.e2e test

@@ -30,7 +30,7 @@ IN_THE_KERNEL_SUITE = ("make demo", "make demo BREAK=preparer")
 MAKE_TEST = {
     "make test": "-m tests.suites",
     "make test SUITES=unit": "-m tests.suites unit",
-    "make chaos SEEDS=3": "-m tests.chaos --seeds 3",
+    "make chaos SEEDS=3": "-m tests.chaos --seeds 3 && .venv/bin/python -m pytest -q tests/chaos/guests",
     "make e2e": "-m tests.e2e test",
 }
 DEMOS = ("make demo NODES=simulated", "make demo BREAK=preparer NODES=simulated")

@@ -18,12 +18,12 @@ from mdev_api.kube.client import Client
 from mdev_api.kube.credentials import load
 from mdev_api.kube.resources import NODE_DEVICES
 from tests.chaos.dumps import dump_world
+from tests.chaos.guests.guest_node import GuestNode
 from tests.chaos.invariants import violations
 from tests.chaos.mover import Mover
 from tests.chaos.plan import Ending, Move
 from tests.chaos.stories import Register, Vm
 from tests.controlplane.control_plane import ControlPlane
-from tests.kernel.chaos_node import GuestNode
 from tests.kernel.conftest import BootGuest
 from tests.simulated.cluster import AGENT_NAMESPACE, SimulatedCluster, ensure_namespaces
 from tests.simulated.operator_process import OperatorProcess
