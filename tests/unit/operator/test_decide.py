@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.node_reservations import Entry, Intent, Role
 from mdev_operator.inventory.cluster import Cluster, NodeView
 from mdev_operator.migration.decision import Decision
@@ -223,6 +224,15 @@ class TestAttempts:
         (second,) = reserved_by(decision, "b")
         assert second.device.create is not None and second.device.create.type == "gfx-varGB"
         assert second.id == f"{UID}-2-0"
+
+    def test_what_a_failed_attempt_has_made_is_no_candidate_while_it_is_still_shown(self) -> None:
+        (entry,) = entries_of(cluster(BIG))["b"]
+        where = cluster(BIG, reserved=[reservations("b", [entry], [failed(entry)])])
+        attempts = [a.model_dump(exclude_none=True) for a in decided(migration(), where).status.attempts]
+        made = instance("gfx-8GB", instance_uuid(entry.id), managed=True, inUse="No")
+        late = node_devices("b", {"gfx-8GB": 1, "gfx-varGB": 16}, [made])
+        (second,) = reserved_by(decided(migration(attempts=attempts), cluster(late)), "b")
+        assert second.device.instance is None
 
     def test_an_agent_that_falls_silent_while_preparing_is_given_up(self) -> None:
         (entry,) = entries_of(cluster(BIG))["b"]

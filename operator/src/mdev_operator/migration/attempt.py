@@ -7,10 +7,11 @@ undo.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mdev_api.kinds.device_migration import Attempt, DeviceMigrationStatus, FailedPlace
+from mdev_api.hashing import instance_uuid
+from mdev_api.kinds.device_migration import Attempt, DeviceMigration, DeviceMigrationStatus, FailedPlace
 from mdev_api.kinds.node_reservations import Intent, State
 from mdev_operator.inventory.cluster import Held
 from mdev_operator.migration import entries
@@ -102,12 +103,22 @@ def recorded(status: DeviceMigrationStatus, group: Group, at: Held, state: State
     return status.model_copy(update={"attempts": (*status.attempts, attempt)})
 
 
-def places_of(attempts: Iterable[Attempt]) -> frozenset[Place]:
-    """Every place where a device failed."""
+def places_of(migration: DeviceMigration, devices: int) -> frozenset[Place]:
+    """Every place where one of ``devices`` failed, and what failed attempts have made.
+
+    That may be shown a moment longer than it is there: what an agent sends of its inventory can be overtaken by its
+    answer.
+    """
+    attempts = migration.status.attempts
     failed: list[tuple[str, Attempt | FailedPlace]] = []
     for attempt in attempts:
         failed += [(attempt.node, attempt), *((attempt.node, other) for other in attempt.others)]
-    return frozenset(
+    made = {
+        Place(node=attempt.node, instance=instance_uuid(entries.destination_id(migration, attempt.number, index)))
+        for attempt in attempts
+        for index in range(devices)
+    }
+    return frozenset(made).union(
         Place(node=node, parent=at.parent, type=at.type, profile=at.profile, instance=at.instance)
         for node, at in failed
     )

@@ -26,12 +26,11 @@ def destination(
         device = Device(create=Create(parent=opening.parent, type=opening.type, profile=opening.profile))
     else:
         device = Device(instance=opening.instance, profile=opening.profile)
-    group = f"{migration.metadata.uid}-{number}"
     return Entry(
-        id=f"{group}-{index}",
+        id=destination_id(migration, number, index),
         role=Role.DESTINATION,
         intent=Intent.HOLD,
-        group=group,
+        group=f"{migration.metadata.uid}-{number}",
         owner=owner_of(migration),
         boot_id=boot_id,
         device=device,
@@ -58,6 +57,11 @@ def source(
         device=Device(instance=device.instance, profile=device.profile),
         values=values,
     )
+
+
+def destination_id(migration: DeviceMigration, number: int, index: int) -> str:
+    """Name of the entry of attempt ``number`` for device ``index``."""
+    return f"{migration.metadata.uid}-{number}-{index}"
 
 
 def source_id(migration: DeviceMigration, index: int) -> str:

@@ -97,7 +97,7 @@ def constraints_of(s: Situation, sources: Sequence[SourceDevice]) -> Constraints
         node_name=spec.node_name,
         exclude_nodes=frozenset(spec.exclude_nodes),
         source_node=sources[0].node,
-        tried=places_of(s.migration.status.attempts),
+        tried=places_of(s.migration, len(sources)),
         binding=spec.binding,
         resource=sources[0].resource,
         pod=s.pod if isinstance(s.pod, PodConstraints) else None,
