@@ -34,6 +34,7 @@ def main() -> int:
     failed = []
     for seed in range(options.seed, options.seed + options.seeds):
         directory = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
+        print(f"seed {seed}: begins, {options.moves} migrations, files in {directory}", flush=True)
         result = _run(seed, options.moves, directory)
         print(told(result, options.moves), flush=True)
         if result.wrong:

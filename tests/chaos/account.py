@@ -36,4 +36,5 @@ class Account:
         met = self.met
         kinds = sorted(self._planned.keys() | met.keys())
         planned = {kind: f" of {self._planned[kind]}" if kind in self._planned else "" for kind in kinds}
-        return "\n".join(f"  {kind:<34}{met[kind]}{planned[kind]}" for kind in kinds)
+        width = max(map(len, kinds), default=0) + 2
+        return "\n".join(f"  {kind:<{width}}{met[kind]}{planned[kind]}" for kind in kinds)

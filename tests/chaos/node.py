@@ -91,9 +91,12 @@ class ChaosNode:
         return device
 
     def take_away(self, device: str) -> bool:
-        """Remove a device by hand, unless somebody has it open; whether it was there."""
+        """Remove a device by hand, unless somebody has it open or the driver hangs; whether it was there.
+
+        The kernel would keep whoever removes a device whose write hangs until that ends, so nobody here does.
+        """
         with self._hand:
-            if device in self.held:
+            if device in self.held or self.failing.get("hang_write"):
                 return False
             self.foreign.discard(device)
             try:
@@ -126,8 +129,9 @@ class ChaosNode:
 
     def fault(self, name: str, value: str) -> None:
         """Have the driver fail in this way; an empty value, or 0, ends it."""
-        self.kernel.write(f"module/gfx/parameters/{name}", f"{value}\n")
-        self.failing[name] = value
+        with self._hand:
+            self.kernel.write(f"module/gfx/parameters/{name}", f"{value}\n")
+            self.failing[name] = value
 
     async def dump(self, client: Client) -> NodeDump:
         """What its kernel, its agents' files and the API server say."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tests.waiting import wait_until
 
@@ -55,11 +57,23 @@ def spawn(
 
     It dies with this process, also when this one is killed, unless ``outlive`` is set.
     """
-    command = list(argv)
-    if not outlive:
-        command = [sys.executable, "-I", "-S", str(_WITH_PARENT), str(os.getpid()), *command]
+    command = list(argv) if outlive else with_us(argv)
     variables = dict(os.environ if environment is None else environment)
     return _forker.submit(_spawn, name, command, log, variables).result()
+
+
+def with_us(argv: Sequence[str]) -> list[str]:
+    """The same command, as one that dies with this process if it is started by :func:`popen` or :func:`spawn`."""
+    return [sys.executable, "-I", "-S", str(_WITH_PARENT), str(os.getpid()), *argv]
+
+
+def popen(argv: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A child that dies with this process, also when this one is killed; what it prints goes to ``output``."""
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(with_us(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+
+    return _forker.submit(start).result()
 
 
 def stop(process: Process) -> bool:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from tests.controlplane.processes import popen
 from tests.waiting import wait_until
 
 START_SECONDS = 60.0
@@ -15,15 +16,13 @@ START_SECONDS = 60.0
 
 
 class OperatorProcess:
-    """``mdev-operator run`` with a Lease in ``namespace``; started by making one, ended at the end of ``with``."""
+    """``mdev-operator run`` with a Lease in ``namespace``; it begins when one is made, and ends with ``with`` and with us."""
 
     def __init__(self, kubeconfig: Path, log: Path, *options: str, namespace: str = "mdev-operator") -> None:
         self._log = log
         command = [sys.executable, "-m", "mdev_operator", "run", f"--kubeconfig={kubeconfig}"]
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [*command, f"--namespace={namespace}", *options], stdout=output, stderr=subprocess.STDOUT
-            )
+            self._process = popen([*command, f"--namespace={namespace}", *options], output)
 
     def log(self) -> str:
         """All that it said."""
