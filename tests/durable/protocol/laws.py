@@ -11,7 +11,7 @@ from mdev_api.kinds.node_reservations import FINAL_STATES
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, NODE_RESERVATIONS
 from mdev_operator.migration.status import condition_of, is_true
 from tests.durable.protocol.nodes import BrokenError, Node
-from tests.durable.protocol.store import Change, Object, Store
+from tests.durable.protocol.store import Author, Change, Object, Store
 from tests.durable.protocol.world import World
 
 # api.md, the table of intents.
@@ -34,6 +34,7 @@ class Writes:
             self._of_migration(change.old, change.new)
         if change.plural == NODE_RESERVATIONS.plural and change.old is not None and change.new is not None:
             _of_reservations(change.old, change.new)
+            _of_their_author(change.by, change.old, change.new)
             self._of_intents(change.old, change.new)
 
     def _of_migration(self, old: Object | None, new: Object) -> None:
@@ -77,6 +78,18 @@ def _of_reservations(old: Object, new: Object) -> None:
         _must(became in MAY_BECOME.get(entry["intent"], {entry["intent"]}), f"{key}: {entry['intent']} became {became}")
         rest = {k: v for k, v in entry.items() if k != "intent"}
         _must(rest == {k: v for k, v in after[key].items() if k != "intent"}, f"{key} of {name} is another entry now")
+
+
+def _of_their_author(by: Author | None, old: Object, new: Object) -> None:
+    """Whoever changes spec leads as far as the object knows, says so, and has decided from what is there."""
+    if old["spec"] == new["spec"]:
+        return
+    name, meta = new["metadata"]["name"], old["metadata"]
+    _must(by is not None and by.fence is not None, f"spec of {name} was written by {by}, which is no operator")
+    assert by is not None
+    fences = (old["spec"]["fence"], by.fence, new["spec"]["fence"])
+    _must(fences[0] <= fences[1] == fences[2], f"{by.name} with fence {by.fence} wrote {name}: {fences}")
+    _must(by.seen == (meta["uid"], meta["generation"]), f"{by.name} saw {by.seen} of {name} and changed {meta}")
 
 
 def of_the_world(world: World) -> None:

@@ -26,6 +26,7 @@ WISHES = st.builds(
     adjust=st.sampled_from(["Never", "IfNeeded"]),
 )
 ACTS = ["arrive", "arrive", "arrive", "tell", "tell", "tell", "give up", "open", "close", "delete"]
+AROUND = ["not ready", "ready", "unknown", "known", "vm 4GB", "vm varGB", "end", "steal", "steal"]
 A_MOMENT = 0.2
 MOST_ROUNDS = 80
 """Of half a minute each, until everything has ended: what takes longest is the ledger's ten minutes."""
@@ -115,9 +116,11 @@ class Protocol(RuleBasedStateMachine):
         self.movers.node_event(node, event)
         self._moment()
 
-    @rule(node=NODES, event=st.sampled_from(["not ready", "ready", "unknown", "known", "vm 4GB", "vm varGB", "end"]))
+    @rule(node=NODES, event=st.sampled_from(AROUND))
     def around(self, node: str, event: str) -> None:
-        """What goes on around: the Node's condition, whether anybody can tell who uses what, other VMs."""
+        """What goes on around: the Node's condition, whether anybody can tell who uses what, other VMs; somebody
+        removes a device by hand that is not his.
+        """
         self.movers.around(node, event)
         self._moment()
 

@@ -133,6 +133,8 @@ class Movers:
                 self.world.ready(name, ready=event == "ready")
             case "known" | "unknown":
                 self.world.nodes[name].blind = event == "unknown"
+            case "steal":
+                self.world.nodes[name].steal()
             case "end" if free:
                 self.halt(free[0])
             case "vm 4GB" | "vm varGB":

@@ -119,6 +119,15 @@ class Node:
         self.foreign.add(device)
         return True
 
+    def steal(self) -> None:
+        """Somebody removes a device that we made, unless a VM has it open."""
+        ours = [device for device in self.kernel.devices() if device not in self.foreign]
+        with quietly():
+            for device in ours[:1]:
+                self.kernel.open_device(device)
+                self.kernel.close_device(device)
+                self.kernel.write(f"bus/mdev/devices/{device}/remove", "1")
+
     def records(self) -> Mapping[str, Record]:
         """What the journal says that was begun and has not ended."""
         journal = Journal(self.directory, self.boot)

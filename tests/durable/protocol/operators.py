@@ -80,9 +80,9 @@ class Operator:
 
     def __init__(self, clock: Clockwork, store: Store, throne: Throne) -> None:
         self.clock = clock
-        self.wire = Wire(store=store, name="operator")
-        self.agenda = Agenda(clock=clock)
         self.seat = Seat(throne)
+        self.wire = Wire(store=store, name=f"operator {self.seat.fence}", fence=lambda: self.seat.fence)
+        self.agenda = Agenda(clock=clock)
         self.ended = False
         self.faults: list[BaseException] = []
         self._lost = asyncio.Event()

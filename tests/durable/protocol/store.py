@@ -35,13 +35,25 @@ class Key:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Author:
+    """Who sent a write, as he was when he sent it. ``fence`` None: he is no operator. ``seen``: uid and generation of
+    the object, as he had last been shown it; None: never.
+    """
+
+    name: str
+    fence: int | None
+    seen: tuple[str, int] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One write that was stored. ``old`` None: created, ``new`` None: gone."""
+    """One write that was stored. ``old`` None: created, ``new`` None: gone. ``by`` None: it is no program's of ours."""
 
     version: int
     plural: str
     old: Object | None
     new: Object | None
+    by: Author | None = None
 
     @property
     def event(self) -> Object:
@@ -63,6 +75,7 @@ class Store:
     refused: list[str] = field(default_factory=list)
     watchers: list[Callable[[Change], None]] = field(default_factory=list)
     _uids: Iterator[int] = field(default_factory=itertools.count)
+    _author: Author | None = None
 
     @property
     def version(self) -> int:
@@ -77,9 +90,9 @@ class Store:
         """One object as it is."""
         return self.objects.get((plural, namespace, name))
 
-    def answer(self, request: Request) -> Object:
+    def answer(self, request: Request, by: Author | None = None) -> Object:
         """Carry the request out. Raises ApiError."""
-        key = key_of(request)
+        key, self._author = key_of(request), by
         if request.method == "GET":
             return self._read(request, key)
         body = json.loads(request.body) if request.body else {}
@@ -159,12 +172,12 @@ class Store:
         if "deletionTimestamp" in meta and not meta.get("finalizers"):
             return self._gone(plural, new)
         self.objects[plural, meta.get("namespace"), meta["name"]] = new
-        self._tell(Change(version=self.version + 1, plural=plural, old=old, new=new))
+        self._tell(Change(version=self.version + 1, plural=plural, old=old, new=new, by=self._author))
         return new
 
     def _gone(self, plural: str, old: Object) -> Object:
         del self.objects[plural, old["metadata"].get("namespace"), old["metadata"]["name"]]
-        self._tell(Change(version=self.version + 1, plural=plural, old=old, new=None))
+        self._tell(Change(version=self.version + 1, plural=plural, old=old, new=None, by=self._author))
         return old
 
     def _tell(self, change: Change) -> None:

@@ -7,14 +7,14 @@ the program is told that nothing is known of it, and the write is still on its w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
 from mdev_api.kube.client import ApiError, Unreachable
 from mdev_api.kube.requests import Request
-from tests.durable.protocol.store import Change, Key, Object, Store, key_of, selected
+from tests.durable.protocol.store import Author, Change, Key, Object, Store, key_of, selected
 
 
 class Fate(StrEnum):
@@ -35,23 +35,27 @@ class Write:
 
     request: Request
     sent: float
+    author: Author
     answer: asyncio.Future[Object]
 
 
 @dataclass(kw_only=True, eq=False)
 class Wire:
     """``passes``: how many more writes go through at once; None: all. ``sees``: the version that watches have come to;
-    None: the newest. ``server`` and ``origin`` are what a program logs of its credentials.
+    None: the newest. ``fence``: the program's, if it is an operator's. ``server`` and ``origin`` are what a program
+    logs of its credentials.
     """
 
     store: Store
     name: str
     passes: int | None = None
     sees: int | None = None
+    fence: Callable[[], int] | None = None
     on_its_way: list[Write] = field(default_factory=list)
     server: str = "memory"
     origin: str = "model"
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _shown: dict[Key, tuple[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store.watchers.append(self._changed)
@@ -69,19 +73,27 @@ class Wire:
 
     async def send(self, request: Request, *, timeout: float = 10.0) -> Object:
         """As :meth:`mdev_api.kube.client.Client.send`."""
+        key = key_of(request)
         if request.method == "GET":
-            return self.store.answer(request)
+            answer = self.store.answer(request)
+            for obj in answer.get("items", [answer]):
+                self._show(key.plural, obj)
+            return answer
         loop = asyncio.get_running_loop()
-        write = Write(request=request, sent=loop.time(), answer=loop.create_future())
+        seen = self._shown.get(Key(plural=key.plural, namespace=key.namespace, name=key.name))
+        author = Author(name=self.name, fence=self.fence() if self.fence is not None else None, seen=seen)
+        write = Write(request=request, sent=loop.time(), author=author, answer=loop.create_future())
         self.on_its_way.append(write)
         if self.passes is None or self.passes > 0:
             self.passes = None if self.passes is None else self.passes - 1
             self.settle(write, Fate.ARRIVES)
         try:
             async with asyncio.timeout(timeout):
-                return await write.answer
+                answer = await write.answer
         except TimeoutError:
             raise Unreachable(str(request), "no answer in time", may_have_arrived=True) from None
+        self._show(key.plural, answer)
+        return answer
 
     def settle(self, write: Write, fate: Fate) -> None:
         """Let it arrive, or not."""
@@ -89,7 +101,7 @@ class Wire:
         answer: Object | Exception = Unreachable(str(write.request), "the connection broke", may_have_arrived=True)
         if fate is not Fate.LOST and write.answer.get_loop().time() - write.sent < REQUEST_SECONDS:
             try:
-                stored = self.store.answer(write.request)
+                stored = self.store.answer(write.request, by=write.author)
                 answer = stored if fate is Fate.ARRIVES else answer
             except ApiError as error:
                 answer = error if fate is Fate.ARRIVES else answer
@@ -122,6 +134,7 @@ class Wire:
             newest = self._newest()
             for change in self.store.changes[version:newest]:
                 if _concerns(change, key, query.get("fieldSelector")):
+                    self._show(key.plural, change.event["object"])
                     yield change.event
             version = max(version, newest)
             if self._newest() > version:
@@ -132,6 +145,12 @@ class Wire:
                     await self._news.wait()
             except TimeoutError:
                 return
+
+    def _show(self, plural: str, obj: Object) -> None:
+        meta = obj["metadata"]
+        if "generation" in meta:
+            key = Key(plural=plural, namespace=meta.get("namespace"), name=meta["name"])
+            self._shown[key] = (meta["uid"], meta["generation"])
 
     def _newest(self) -> int:
         return self.store.version if self.sees is None else min(self.sees, self.store.version)
