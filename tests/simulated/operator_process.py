@@ -16,7 +16,7 @@ START_SECONDS = 60.0
 
 
 class OperatorProcess:
-    """``mdev-operator run`` with its Lease in ``namespace``: begins when one is made, ends with ``with`` and with us."""
+    """``mdev-operator run`` with its Lease in ``namespace``: begins when made, ends with ``with`` and with us."""
 
     def __init__(self, kubeconfig: Path, log: Path, *options: str, namespace: str = "mdev-operator") -> None:
         self._log = log
