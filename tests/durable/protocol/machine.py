@@ -25,7 +25,7 @@ WISHES = st.builds(
     policy=st.sampled_from(["Keep", "Remove"]),
     adjust=st.sampled_from(["Never", "IfNeeded"]),
 )
-ACTS = ["arrive", "arrive", "arrive", "tell", "tell", "tell", "give up", "open", "close", "delete"]
+ACTS = ["arrive", "arrive", "arrive", "tell", "tell", "tell", "give up", "open", "begin to open", "close", "delete"]
 AROUND = ["not ready", "ready", "unknown", "known", "vm 4GB", "vm varGB", "end", "steal", "steal"]
 A_MOMENT = 0.2
 MOST_ROUNDS = 80
@@ -81,12 +81,28 @@ class Protocol(RuleBasedStateMachine):
             self._moment()
 
     @precondition(lambda self: self._on_their_way())
-    @rule(number=NUMBERS, fate=st.sampled_from(Fate))
-    def write_ends(self, number: int, fate: Fate) -> None:
-        """What becomes of a write, whoever sent it and whether or not he still waits."""
+    @rule(number=NUMBERS, which=NUMBERS, fate=st.sampled_from(Fate))
+    def write_ends(self, number: int, which: int, fate: Fate) -> None:
+        """What becomes of a write, whoever sent it, whether or not he still waits, and in which order."""
         wires = self._on_their_way()
         wire = wires[number % len(wires)]
-        wire.settle(wire.on_its_way[0], fate)
+        wire.settle(wire.on_its_way[which % len(wire.on_its_way)], fate)
+        self._moment()
+
+    @precondition(lambda self: len(self.world.operators) > 1)
+    @rule(order=st.permutations([0, 1]), blind=st.booleans())
+    def operators_race(self, order: list[int], blind: bool) -> None:
+        """Both decide all that is due before anything of it arrives; one may also not see what the other writes."""
+        operators = [self.world.operators[number] for number in order]
+        for operator in operators:
+            operator.wire.passes = 0
+            if blind:
+                operator.wire.see(self.world.store.version)
+            for key in operator.idle:
+                operator.begin(key)
+        self._moment()
+        for operator in operators:
+            operator.wire.let_through()
         self._moment()
 
     @rule(number=NUMBERS, event=st.sampled_from(["blind", "sees", "sees", "another leads", "crash"]))

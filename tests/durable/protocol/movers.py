@@ -15,6 +15,10 @@ DEADLINE = 60
 """Seconds that a migration has to become Ready, and then to be started."""
 
 
+MEANT_FOR_ONE = ("arrive", "open", "begin to open", "tell")
+"""What only some migrations are ready for."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wish:
     """What is asked for; ``devices`` and ``memory`` (MB) are of an explicit source."""
@@ -27,10 +31,13 @@ class Wish:
 
 @dataclass(kw_only=True)
 class Move:
-    """One migration. ``vm`` None: its source is explicit. ``opened``: what the VM has open at its destination."""
+    """One migration. ``vm`` None: its source is explicit. ``opened``: what the VM has open at its destination;
+    ``complete``: it has begun to run there.
+    """
 
     name: str
     vm: str | None = None
+    complete: bool = False
     opened: list[Place] = field(default_factory=list)
 
 
@@ -79,12 +86,12 @@ class Movers:
     def act(self, number: int, act: str) -> None:
         """One mover does one thing: if one is ready for it, that one."""
         moves = list(self.moves.values())
-        fit = {"arrive": self._is_ready, "open": self._is_ready, "tell": lambda move: bool(move.opened)}
-        fitting = [move for move in moves if act in fit and fit[act](move)] or moves
+        fits = {"tell": _has_opened}.get(act, self._is_ready)
+        fitting = [move for move in moves if act in MEANT_FOR_ONE and fits(move)] or moves
         move = fitting[number % len(fitting)]
         match act:
-            case "open":
-                self.open(move)
+            case "open" | "begin to open":
+                self.open(move, most=1 if act == "begin to open" else None)
             case "close":
                 self.close(move)
             case "tell" | "give up":
@@ -97,7 +104,8 @@ class Movers:
 
     def _is_ready(self, move: Move) -> bool:
         seen = self.seen(move.name)
-        return seen is not None and not move.opened and is_true(seen.status.conditions, "Ready")
+        waits = not (move.opened and move.complete)
+        return seen is not None and waits and is_true(seen.status.conditions, "Ready")
 
     def end(self, name: str) -> None:
         """A mover who has begun says how it ended; one who has not is late."""
@@ -145,13 +153,20 @@ class Movers:
         obj: Object | None = self.world.migration(name)
         return None if obj is None else DeviceMigration.model_validate(obj)
 
-    def open(self, move: Move) -> None:
-        """The VM is started at the destination, if one is shown, and opens all of its devices or none."""
+    def open(self, move: Move, most: int | None = None) -> None:
+        """The VM is started at the destination, if one is shown, and opens its devices, or so many of them as yet."""
         seen = self.seen(move.name)
-        if seen is None or move.opened or seen.spec.outcome is not None or not is_true(seen.status.conditions, "Ready"):
+        if seen is None or seen.spec.outcome is not None or not is_true(seen.status.conditions, "Ready"):
             return
-        for device in seen.status.devices:
-            place = (str(seen.status.node), str(device.instance))
+        shown = [(str(seen.status.node), str(device.instance)) for device in seen.status.devices]
+        if not set(move.opened) <= set(shown):
+            self.close(move)
+        if move.opened and move.complete:
+            return
+        move.complete = most is None
+        for place in shown[:most]:
+            if place in move.opened:
+                continue
             try:
                 self.world.nodes[place[0]].kernel.open_device(place[1])
             except OSError:
@@ -170,13 +185,14 @@ class Movers:
         seen = self.seen(move.name)
         if seen is None or is_true(seen.status.conditions, "Finished"):
             self.close(move)
-        elif move.opened:
+        elif move.opened and move.complete:
             if move.vm in self.vms:
                 self._close(self.vms.pop(move.vm))
             for number, place in enumerate(move.opened):
                 self.vms[f"{move.name}.{number}"] = place
             self.world.tell(move.name, outcome="Succeeded")
         else:
+            self.close(move)
             self.world.tell(move.name, outcome="Failed")
         del self.moves[move.name]
 
@@ -193,6 +209,10 @@ class Movers:
     def _close(self, place: Place) -> None:
         with quietly():
             self.world.nodes[place[0]].kernel.close_device(place[1])
+
+
+def _has_opened(move: Move) -> bool:
+    return bool(move.opened)
 
 
 def _gpu(name: str, memory: str) -> Object:

@@ -120,13 +120,19 @@ class Node:
         return True
 
     def steal(self) -> None:
-        """Somebody removes a device that we made, unless a VM has it open."""
-        ours = [device for device in self.kernel.devices() if device not in self.foreign]
-        with quietly():
-            for device in ours[:1]:
-                self.kernel.open_device(device)
-                self.kernel.close_device(device)
-                self.kernel.write(f"bus/mdev/devices/{device}/remove", "1")
+        """Somebody removes the first device that we made and no VM has open."""
+        idle = (device for device in self.kernel.devices() if device not in self.foreign and self._idle(device))
+        device = next(idle, None)
+        if device is not None:
+            self.kernel.write(f"bus/mdev/devices/{device}/remove", "1")
+
+    def _idle(self, device: str) -> bool:
+        try:
+            self.kernel.open_device(device)
+        except OSError:
+            return False
+        self.kernel.close_device(device)
+        return True
 
     def records(self) -> Mapping[str, Record]:
         """What the journal says that was begun and has not ended."""

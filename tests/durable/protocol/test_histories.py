@@ -9,6 +9,7 @@ import pytest
 
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_operator.migration.status import is_true
+from tests.durable.protocol import laws
 from tests.durable.protocol.wire import Fate
 from tests.durable.protocol.world import World
 
@@ -20,11 +21,13 @@ KEY = "migration/default/m"
 @pytest.fixture
 def world() -> Iterator[World]:
     with World() as made:
+        made.store.watchers.append(laws.Writes(store=made.store).judge)
         made.pass_time(2.0)
         made.leader.work()
         made.migrate("m", SPEC)
         made.pass_time(0.2)
         yield made
+        laws.of_the_world(made)
 
 
 def shows(world: World, kind: str) -> bool:
@@ -69,3 +72,45 @@ def test_an_inventory_that_arrives_late_does_not_stay(world: World) -> None:
     obj = world.store.get("nodedevices", node.name)
     assert obj is not None
     assert [instance["id"] for instance in obj["status"].get("instances", ())] == node.kernel.devices()
+
+
+def test_what_a_vm_may_have_open_since_it_was_ready_is_not_undone_when_its_migration_ends_too_late(
+    world: World,
+) -> None:
+    two = [{**GPU, "name": name, "values": [{**GPU["values"][0], "value": "1024"}]} for name in ("gpu0", "gpu1")]
+    world.migrate("two", {"mode": "Prepare", "deadlineSeconds": 60, "source": {"explicit": two}})
+    work(world)
+    status = world.migration("two")["status"]  # type: ignore[index]
+    opened, other = (device["instance"] for device in status["devices"])
+    node = world.nodes[status["node"]]
+    node.kernel.open_device(opened)
+    for name in world.nodes:
+        world.ready(name, ready=False)  # There is no other destination.
+    node.kernel.write(f"bus/mdev/devices/{other}/remove", "1")
+    work(world)
+    world.pass_time(90.0)
+    work(world)
+    assert "Deadline" in str(world.migration("two"))
+    assert opened in node.kernel.devices()
+
+
+def test_of_two_operators_that_decide_from_one_view_only_the_first_is_heard(world: World) -> None:
+    work(world)
+    world.tell("m", outcome="Failed")
+    work(world)  # Nothing is reserved any more, so a new leader raises no fence.
+    for name in ("former", "leader"):
+        world.migrate(name, SPEC)
+    world.lead_anew()
+    world.pass_time(0.2)
+    former, leader = world.stale, world.leader
+    assert former is not None
+    for operator, name in ((former, "former"), (leader, "leader")):
+        operator.wire.passes = 1  # The finalizer; then what is to be reserved is on its way.
+        operator.begin(f"migration/default/{name}")
+    world.pass_time(0.2)
+    assert former.wire.on_its_way and leader.wire.on_its_way
+    for operator in (former, leader):
+        operator.wire.let_through()
+        world.pass_time(0.2)
+    specs = [world.store.get("nodereservations", node) or {"spec": {}} for node in world.nodes]
+    assert len([key for spec in specs for key in laws.entries(spec)]) == 1
