@@ -80,7 +80,7 @@ async def release(client: Client, space: str) -> None:
     await client.send(merge_patch(LEASES, "mdev-operator", body, space))
 
 
-async def test_a_leader_that_was_stopped_beyond_its_lease_writes_nothing_more_and_ends(
+async def test_a_leader_that_was_stopped_beyond_its_lease_writes_nothing_more_until_it_leads_again(
     cluster: SimulatedCluster, start: Start, client: Client, space: str
 ) -> None:
     await cluster.add_node("a", Gfx())
@@ -102,12 +102,23 @@ async def test_a_leader_that_was_stopped_beyond_its_lease_writes_nothing_more_an
 
     # What the first one missed waits in its sockets, so it has something to do at once.
     first.signal(signal.SIGCONT)
-    assert await asyncio.to_thread(first.wait_ended, seconds=30) != 0
+    await asyncio.to_thread(first.wait_said, "standing by again")
     assert "not leading any more" in first.log() or "another operator leads" in first.log()
     assert "Traceback" not in first.log()
     now = await client.send(get(NODE_RESERVATIONS, cluster.full("a")))
     assert now["spec"] == acted["spec"] and now["metadata"]["generation"] == acted["metadata"]["generation"]
     assert instance(await cluster.ready("before")) == instance(before)
+
+    second.kill()
+    await release(client, space)
+    await asyncio.to_thread(first.wait_said, "fence raised", times=2)
+    await cluster.tell("before", outcome="Failed")
+    await cluster.shows("before", "Finished", "True", "Failed")
+    await cluster.migrate("anew", gpu(8192))
+    await cluster.ready("anew")
+    first.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(first.wait_ended, seconds=30) == 0
+    assert "Traceback" not in first.log()
 
 
 async def test_killed_between_any_two_steps_the_operator_goes_on_from_the_objects(

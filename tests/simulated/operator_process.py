@@ -28,10 +28,10 @@ class OperatorProcess:
         """All that it said."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
-    def wait_said(self, words: str, *, seconds: float = START_SECONDS) -> None:
-        """Wait until it said this."""
+    def wait_said(self, words: str, *, times: int = 1, seconds: float = START_SECONDS) -> None:
+        """Wait until it said this so often."""
         try:
-            wait_until(lambda: words in self.log(), timeout=seconds, what=f"the operator to say {words!r}")
+            wait_until(lambda: self.log().count(words) >= times, timeout=seconds, what=f"the operator to say {words!r}")
         except TimeoutError as error:
             raise AssertionError(f"{error}; it said:\n{self.log()[-4000:]}") from None
 

@@ -36,7 +36,7 @@ def run(
     namespace: Annotated[str, typer.Option(help="namespace of the operator's Lease")] = "mdev-operator",
     agent_namespace: Annotated[str, typer.Option(help="namespace of the node agents' Leases")] = "mdev-node-agent",
     lease_duration: Annotated[float, typer.Option(help="seconds after which a silent leader is replaced")] = 15.0,
-    renew_deadline: Annotated[float, typer.Option(help="seconds after which a leader that cannot renew ends")] = 10.0,
+    renew_deadline: Annotated[float, typer.Option(help="seconds after which a leader that cannot renew stops")] = 10.0,
     retry_period: Annotated[float, typer.Option(help="seconds between two renewals of the Lease")] = 2.0,
     liveness: Annotated[str | None, typer.Option(help="serve liveness here, e.g. http://0.0.0.0:8080/healthz")] = None,
     gate_deadline: Annotated[

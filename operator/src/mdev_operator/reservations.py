@@ -29,7 +29,7 @@ class Raced(Exception):  # noqa: N818  (an ordinary answer, not a fault)
 
 
 class Superseded(Exception):  # noqa: N818
-    """The object carries a higher fence than ours: another operator leads, and this process must end."""
+    """The object carries a higher fence than ours: another operator leads, and this one must stop."""
 
 
 async def add(send: Send, node: str, seen: NodeReservations | None, fence: int, entries: Iterable[Entry]) -> Operation:

@@ -1,7 +1,9 @@
-"""One operator process: stand by, lead, end.
+"""One operator process: stand by, lead, stand by again.
 
 Leading means: list everything, raise the fence, and only then decide. When the Lease is lost, or the API server shows
-a higher fence, nothing more is written and the process ends with an error; its successor starts from the objects.
+a higher fence, nothing more is written: all that led is ended, before anybody else may lead, or else the process with
+it. Then it stands by with a new identity and no memory, and begins from the objects like any other. It does not end
+for an API server that is away: it would come back into the kubelet's pauses, of up to five minutes.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +60,11 @@ LEASE_NAME = "mdev-operator"
 END_SECONDS = 1.0
 """For a cancelled task to end. Only kopf's takes longer, and it never writes."""
 
-KOPF_SETTLED = 60.0
-"""Seconds after which kopf's next failure counts as a first one."""
+SETTLED = 60.0
+"""Seconds after which the next failure of kopf, or of leading, counts as a first one."""
+
+KOPF_END_SECONDS = 60.0
+"""For kopf to end when it is cancelled. Two of them in one process are none too few to go on with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,40 +85,56 @@ class OperatorSettings:
 
 
 async def run(settings: OperatorSettings) -> int:
-    """Run until SIGTERM or SIGINT (0), or until this process must not lead any more (1)."""
+    """Run until SIGTERM or SIGINT (0), or until something does not end that must before another term (1)."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _hear_signals(stop)
     credentials = load(settings.kubeconfig)
     log.info("starting", server=credentials.server, credentials=credentials.origin)
+    backoff = Backoff(initial=settings.retry_period, maximum=30.0)
     async with Client(credentials, user_agent="mdev-operator") as client:
-        elector = Elector(
-            client,
-            settings.namespace,
-            LEASE_NAME,
-            new_identity(),
-            lease_duration=settings.lease_duration,
-            renew_deadline=settings.renew_deadline,
-            retry_period=settings.retry_period,
-        )
-        async with elector:
-            led = await _unless(stop, elector.acquire())
-            code = await _lead(settings, credentials, client, elector, stop) if led else 0
-        # The Lease is given back. kopf, if told to end while it starts, goes on asking for many seconds.
-        _stop_hard(1.0, code)
-        return code
+        while True:
+            began = time.monotonic()
+            clean = await _serve(settings, credentials, client, stop)
+            if stop.is_set() or not clean:
+                # The Lease is given back. kopf, if told to end while it starts, goes on asking for many seconds.
+                code = 0 if stop.is_set() else 1
+                _stop_hard(1.0, code)
+                return code
+            if time.monotonic() - began > SETTLED:
+                backoff.reset()
+            delay = backoff.next()
+            log.warning("standing by again", campaign_in=round(delay, 2))
+            await _unless(stop, asyncio.sleep(delay))
+
+
+async def _serve(settings: OperatorSettings, credentials: Credentials, client: Client, stop: asyncio.Event) -> bool:
+    """Stand by, and lead once. False: something of it still runs."""
+    elector = Elector(
+        client,
+        settings.namespace,
+        LEASE_NAME,
+        new_identity(),
+        lease_duration=settings.lease_duration,
+        renew_deadline=settings.renew_deadline,
+        retry_period=settings.retry_period,
+    )
+    async with elector:
+        if not await _unless(stop, elector.acquire()):
+            return True
+        return await _lead(settings, credentials, client, elector, stop)
 
 
 async def _lead(
     settings: OperatorSettings, credentials: Credentials, client: Client, elector: Elector, stop: asyncio.Event
-) -> int:
+) -> bool:
+    """Lead until told to stop, or until this process must not any more. False: something of it still runs."""
     queue = WorkQueue(concurrency=settings.workers)
     term = {"fence": 0}
     lost = asyncio.Event()
     ctx = _context(client, elector, queue, settings, lambda: term["fence"])
     queue.add(profile_collection.KEY)
     adapter = Adapter(watching=Watching(client, queue.add), patience=settings.kubevirt)
+    hard_stop: threading.Timer | None = None
     async with contextlib.AsyncExitStack() as stack:
         tasks = [await stack.enter_async_context(_task(ctx.inventory.run(), "inventory"))]
         tasks.append(await stack.enter_async_context(_task(elector.lost.wait(), "lease lost")))
@@ -131,12 +152,30 @@ async def _lead(
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = [task for task in tasks if task.done()]
         if not stop.is_set():
-            _stop_hard(settings.lease_duration - settings.renew_deadline, 1)
-            log.error("ending: this process must not act any more", because=[t.get_name() for t in ended])
+            hard_stop = _stop_hard(settings.lease_duration - settings.renew_deadline, 1)
+            log.error("stopping: this process must not act any more", because=[t.get_name() for t in ended])
     for task in ended:
         if not task.cancelled():
             task.result()
-    return 0 if stop.is_set() else 1
+    return hard_stop is None or await _ended([*tasks, ready], hard_stop)
+
+
+async def _ended(tasks: Iterable[asyncio.Task[Any]], hard_stop: threading.Timer) -> bool:
+    """Wait for the end of all that led, and call the hard stop off; kopf, which writes nothing, may take longer."""
+    kopfs = [task for task in tasks if task.get_name() == "kopf"]
+    await asyncio.wait([task for task in tasks if task not in kopfs])
+    hard_stop.cancel()
+    pending = (await asyncio.wait(kopfs, timeout=KOPF_END_SECONDS))[1] if kopfs else set()
+    if pending:
+        log.error("ending: kopf does not end, so another one cannot begin in this process", waited=KOPF_END_SECONDS)
+    return not pending
+
+
+def _hear_signals(stop: asyncio.Event) -> None:
+    """SIGTERM and SIGINT stop this process. kopf takes them over while it runs, and leaves them to nobody."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
 
 
 async def _get_ready(ctx: Context, elector: Elector, term: dict[str, int], lost: asyncio.Event) -> None:
@@ -266,8 +305,12 @@ async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: Wor
                 clusterwide=True,
                 liveness_endpoint=settings.liveness,
             )
+        except asyncio.CancelledError:
+            _hear_signals(stop)
+            raise
         except Exception as error:  # noqa: BLE001  (it is told, and kopf watches again)
-            if time.monotonic() - began > KOPF_SETTLED:
+            _hear_signals(stop)
+            if time.monotonic() - began > SETTLED:
                 backoff.reset()
             delay = backoff.next()
             log.warning("kopf has ended and begins anew", reason=repr(error), retry_in=round(delay, 2))
@@ -298,8 +341,9 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
         return True
 
 
-def _stop_hard(seconds: float, code: int) -> None:
-    """Whatever still hangs after this time is ended with the process."""
+def _stop_hard(seconds: float, code: int) -> threading.Timer:
+    """Whatever still hangs after this time is ended with the process, unless the timer is cancelled."""
     timer = threading.Timer(max(seconds, 0.5), os._exit, args=[code])
     timer.daemon = True
     timer.start()
+    return timer

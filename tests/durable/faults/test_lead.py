@@ -1,10 +1,10 @@
-"""Faults on the operator's Lease alone: short ones are nothing, a long one ends the lead, and the next one waits."""
+"""Faults on the operator's Lease alone: short ones are nothing, a long one ends the lead, but not the process."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -57,19 +57,28 @@ async def test_renewals_that_fail_for_a_moment_do_not_end_the_lead(
     assert operator.log().count("fence raised") == 1
 
 
-async def test_an_operator_that_cannot_renew_its_lease_ends_and_the_next_one_waits_for_the_server(
-    operator: OperatorProcess, operator_identity: Identity, to_operator: FaultProxy, client: Client, tmp_path: Path
+async def test_an_operator_that_cannot_renew_its_lease_stands_by_and_leads_again_when_it_can(
+    operator: OperatorProcess, to_operator: FaultProxy, client: Client
 ) -> None:
     with to_operator.during(Fault(what=Status(503), match=LEASE)) as fault:
-        assert await asyncio.to_thread(operator.wait_ended, seconds=PATIENCE) == 1
+        await asyncio.to_thread(operator.wait_said, "standing by again")
         assert "not leading any more" in operator.log()
         tried = fault.fired
-        with OperatorProcess(operator_identity.kubeconfig, tmp_path / "next.log", *SHORT) as following:
-            await asyncio.to_thread(following.wait_said, "cannot campaign")
-            assert fault.fired - tried < 100
-            # As if the time of the first one's Lease were over.
-            free = {"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}}
-            await client.send(merge_patch(LEASES, "mdev-operator", free, "mdev-operator"))
-            fault.end()
-            await asyncio.to_thread(following.wait_leading)
-            assert following.ended() is None
+        await asyncio.to_thread(operator.wait_said, "cannot campaign")
+        assert fault.fired - tried < 100
+        # As if the time of its former Lease were over.
+        free = {"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}}
+        await client.send(merge_patch(LEASES, "mdev-operator", free, "mdev-operator"))
+        assert operator.log().count("fence raised") == 1
+    await asyncio.to_thread(operator.wait_said, "fence raised", times=2)
+    assert operator.ended() is None
+    assert "Traceback" not in operator.log()
+
+
+async def test_an_operator_that_stands_by_again_is_told_to_end_as_any_other(
+    operator: OperatorProcess, to_operator: FaultProxy
+) -> None:
+    with to_operator.during(Fault(what=Status(503), match=LEASE)):
+        await asyncio.to_thread(operator.wait_said, "standing by again", times=2)
+        operator.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(operator.wait_ended, seconds=PATIENCE) == 0

@@ -14,7 +14,7 @@ API server itself refuses an older one.
 The clock is CLOCK_BOOTTIME: unlike CLOCK_MONOTONIC it goes on while the machine is suspended, when others went on too.
 (A virtual machine that its hypervisor pauses notices by neither; there only the fence holds.)
 
-An Elector leads once. When it has lost, its process ends, and a new one comes with a new identity.
+An Elector leads once. When it has lost, all that led is ended, and a new one campaigns with a new identity.
 """
 
 from __future__ import annotations

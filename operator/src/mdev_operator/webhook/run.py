@@ -1,7 +1,7 @@
 """The process ``mdev-operator webhook``: any number of replicas, each answers.
 
-It is a process of its own because an operator that lost its Lease ends at once, and a gate that refuses pods while
-nobody answers must not end with it. It writes nothing but its own Secret and the trust in its own certificates.
+It is a process of its own because of the operators only one leads and acts, and a gate that refuses pods while nobody
+answers must not wait for one. It writes nothing but its own Secret and the trust in its own certificates.
 """
 
 from __future__ import annotations
