@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.durable.faults.troubled import MOST, Troubled
+from tests.faults.expiring import expiring
 from tests.faults.fault import Fault, Reset, Status
 from tests.faults.identities import agent_token, operator_token
 from tests.faults.request import Match
@@ -27,3 +28,21 @@ async def test_a_token_that_is_replaced_after_it_expired_is_taken_from_its_file(
         of_agent.give(agent_token(troubled.plane, troubled.cluster.full("a")))
         await troubled.is_ready()
     assert all(sent[program] < most for program, most in MOST.items()), sent
+
+
+async def test_a_token_that_the_server_itself_finds_expired_stops_nobody_for_good(troubled: Troubled) -> None:
+    await troubled.add_node()
+    both = {troubled.to_operator: troubled.operator_identity, troubled.to_agents: troubled.identities["a"]}
+    good = [(identity, identity.token) for identity in both.values()]
+    for identity, token in good:
+        identity.give(expiring(troubled.plane, token, seconds=2))
+    began = time.monotonic()
+    for proxy in both:
+        await troubled.answered(proxy, 200, since=began)
+    for proxy in both:
+        await troubled.answered(proxy, 401, since=began)
+    await troubled.ask()
+    await troubled.lasts(2.0)
+    for identity, token in good:
+        identity.give(token)
+    await troubled.is_ready()

@@ -108,6 +108,18 @@ class Troubled:
         except TimeoutError as error:
             raise AssertionError(f"{error}; the last requests:\n{proxy.told()}") from None
 
+    async def answered(self, proxy: FaultProxy, status: int, *, since: float) -> None:
+        """Wait until the API server itself has answered a request so since then, with watches that end all the time."""
+
+        async def look() -> bool:
+            proxy.end_watches(Reset())
+            return any(s.status == status and s.did == "forwarded" for s in proxy.seen(since=since))
+
+        try:
+            await eventually(look, timeout=PATIENCE, what=f"{status} to the {proxy.program}", interval=0.5)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}; the last requests:\n{proxy.told()}") from None
+
     async def let_go(self, node: str) -> None:
         """Wait until nothing on the node is to be held any more."""
         await self.cluster.until(
