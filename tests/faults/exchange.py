@@ -12,7 +12,7 @@ import aiohttp
 import yarl
 from aiohttp import web
 
-from tests.faults.fault import EndWatch, ErrorEvent, Hang, LoseAnswer, Reset, Slow, Status
+from tests.faults.fault import EndWatch, ErrorEvent, Hang, LoseAnswer, Mute, Reset, Slow, Status
 from tests.faults.injected import Injected
 from tests.faults.request import Seen
 
@@ -104,7 +104,7 @@ async def _pass_on_watch(
     response.enable_chunked_encoding()
     if isinstance(what, EndWatch):
         asyncio.get_running_loop().call_later(what.after, watch.end, what)
-    passing = asyncio.create_task(_pump(request, response, answer))
+    passing = asyncio.create_task(_pump(request, response, answer, mute=isinstance(what, Mute)))
     ending = asyncio.create_task(watch.ended())
     try:
         await asyncio.wait([passing, ending], return_when=asyncio.FIRST_COMPLETED)
@@ -123,13 +123,16 @@ async def _pass_on_watch(
 
 
 async def _pump(
-    request: web.BaseRequest, response: web.StreamResponse, answer: aiohttp.ClientResponse
+    request: web.BaseRequest, response: web.StreamResponse, answer: aiohttp.ClientResponse, *, mute: bool
 ) -> EndWatch | Reset:
-    """Pass on each piece as it comes. How it ended: the API server closed it, or either connection broke."""
+    """Pass on each piece as it comes, or none. How it ended: the API server closed it, or either connection broke."""
     try:
         await response.prepare(request)
         async for chunk in answer.content.iter_any():
-            await response.write(chunk)
+            if not mute:
+                await response.write(chunk)
+        if mute:
+            await asyncio.Event().wait()
     except (aiohttp.ClientError, ConnectionError):
         return Reset()
     return EndWatch()

@@ -60,7 +60,12 @@ class ErrorEvent:
     reason: str = "Expired"
 
 
-What = Status | Reset | Hang | Slow | LoseAnswer | EndWatch | ErrorEvent
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """A watch begins and never says anything, not even its end: what is between the two lost the connection's state."""
+
+
+What = Mute | Status | Reset | Hang | Slow | LoseAnswer | EndWatch | ErrorEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
