@@ -1,4 +1,4 @@
-"""kopf takes SIGTERM over while it runs; the process hears the signal also in the pauses between two of kopf's lives."""
+"""kopf takes SIGTERM over while it runs; the process hears the signal also between two of kopf's lives."""
 
 from __future__ import annotations
 
