@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mdev_api.hashing import instance_uuid
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, Failure, FailureReason, State, Waiting
 from mdev_api.kube.client import Client
@@ -42,13 +44,14 @@ class Bench:
         self.eye = Eye(kernel, [MdevBackend()], kernel)
         self.ledger = Ledger(state_dir, boot_id)
         self.journal = Journal(state_dir, boot_id)
+        self.sole = SoleUse(state_dir)
         hands = Hands(
             port=kernel,
             backends=[MdevBackend()],
             journal=self.journal,
             ledger=self.ledger,
             boot_id=boot_id,
-            sole=SoleUse(state_dir),
+            sole=self.sole,
         )
         # No request is ever sent: nothing runs the answers' way to the API server.
         self.answers = Answers(Client(Credentials(server="http://127.0.0.1:1", origin="test")), "node", boot_id)
@@ -105,6 +108,21 @@ async def bench(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         one.journal.close()
+
+
+async def test_where_another_agent_was_first_in_a_directory_that_came_late_nothing_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    state = tmp_path / "file" / "state"
+    async with bench(state) as node:
+        with pytest.raises(OSError):
+            node.sole.take()
+        (tmp_path / "file").unlink()
+        other = SoleUse(state)
+        assert other.take()
+        node.told(node.new())
+        failure = await node.fails()
+    assert "another agent of this node has" in failure.message
+    assert node.count("create_count") == 0
 
 
 async def test_without_a_journal_nothing_is_touched(tmp_path: Path) -> None:

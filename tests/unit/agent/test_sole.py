@@ -70,6 +70,28 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
         SoleUse(tmp_path / "file" / "state").take()
 
 
+def test_a_directory_that_can_be_made_only_later_is_taken_then(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    late = SoleUse(tmp_path / "file" / "state")
+    for attempt in (late.take, late.make_sure):
+        with pytest.raises(OSError):
+            attempt()
+    (tmp_path / "file").unlink()
+    late.make_sure()
+    assert not SoleUse(tmp_path / "file" / "state").take()
+
+
+def test_a_directory_that_another_agent_has_made_meanwhile_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    late = SoleUse(tmp_path / "file" / "state")
+    with pytest.raises(OSError):
+        late.take()
+    (tmp_path / "file").unlink()
+    held(tmp_path / "file" / "state")
+    with pytest.raises(BlockingIOError, match="another agent of this node has"):
+        late.make_sure()
+
+
 def test_a_process_that_is_killed_gives_it_back(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -158,6 +158,10 @@ class Hands:
         self._strike(instance)
 
     def _begin(self, entry: str, record: Record) -> None:
+        try:
+            self.sole.make_sure()
+        except OSError as error:
+            raise JournalError(f"the state directory cannot be had: {error}") from error
         if entry not in self.journal.records:
             for line in lines_of(record):
                 self.journal.append(entry, line)

@@ -31,8 +31,7 @@ TELL_SECONDS = 60.0
 async def take_over(sole: SoleUse, client: Client, node: str) -> None:
     """Wait until this agent alone has the state directory.
 
-    A directory that cannot be made is left to the journal, which says so with each reservation and tries again; what
-    it does then, it does without the lock.
+    A directory that cannot be made now is tried again with each reservation, and the reservation says so.
     """
     try:
         if sole.take():

@@ -9,6 +9,7 @@ nodes in one program, as tests have them), :meth:`SoleUse.let_go` waits in the s
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -28,12 +29,14 @@ class SoleUse:
         self.directory = state_dir
         self._guard = threading.Lock()
         self._fd: int | None = None
+        self._missing = False
         self._under_way = 0
         self._ended = False
         self._last: Callable[[], None] = lambda: None
 
     def take(self) -> bool:
         """Take it; False: another agent has it. Makes the directory. OSError if it cannot be made or opened."""
+        self._missing = True
         self.directory.mkdir(parents=True, exist_ok=True)
         fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -44,8 +47,14 @@ class SoleUse:
         except OSError:
             os.close(fd)
             raise
-        self._fd = fd
+        self._fd, self._missing = fd, False
         return True
+
+    def make_sure(self) -> None:
+        """Take it now if that was tried in vain before. OSError: in vain again; BlockingIOError: another has it."""
+        with self._guard:
+            if self._missing and not self.take():
+                raise BlockingIOError(errno.EWOULDBLOCK, f"another agent of this node has {self.directory}")
 
     @contextmanager
     def call(self) -> Iterator[None]:
