@@ -8,12 +8,13 @@ NODES ?= guests
 SUITES ?=
 SEEDS ?= 1
 
-.PHONY: help demo test chaos e2e e2e-up e2e-down lint controlplane controlplane-down manifests protos lock clean
+.PHONY: help demo test chaos outages e2e e2e-up e2e-down lint controlplane controlplane-down manifests protos lock clean
 
 help:
 	@echo "make demo [NODES=simulated] [BREAK=preparer]   the main job, end to end, on real parts"
 	@echo "make test [SUITES='unit api kubevirt durable kernel']  every test, each suite within its time budget"
 	@echo "make chaos [SEEDS=n]                           many migrations while everything fails: n runs, then one in guests"
+	@echo "make outages                                   the API server away for minutes, watches that fall silent"
 	@echo "make e2e                                       tests in a kind cluster with real kubelets (docs/e2e.md)"
 	@echo "make e2e-up / e2e-down                         leave that cluster running / end it"
 	@echo "make lint                                      ruff, mypy, import-linter"
@@ -33,6 +34,9 @@ test: $(READY)
 
 chaos: $(READY)
 	@$(PYTHON) -m tests.chaos --seeds $(SEEDS) && $(PYTHON) -m pytest -q tests/chaos/guests
+
+outages: $(READY)
+	@$(PYTHON) -m pytest -q tests/chaos/outages
 
 e2e: $(READY)
 	@$(PYTHON) -m tests.e2e test

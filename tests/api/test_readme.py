@@ -31,6 +31,7 @@ MAKE_TEST = {
     "make test": "-m tests.suites",
     "make test SUITES=unit": "-m tests.suites unit",
     "make chaos SEEDS=3": "-m tests.chaos --seeds 3 && .venv/bin/python -m pytest -q tests/chaos/guests",
+    "make outages": "-m pytest -q tests/chaos/outages",
     "make e2e": "-m tests.e2e test",
 }
 DEMOS = ("make demo NODES=simulated", "make demo BREAK=preparer NODES=simulated")

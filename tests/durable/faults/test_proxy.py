@@ -14,7 +14,7 @@ from mdev_api.kube.credentials import load
 from mdev_api.kube.requests import create, get, list_page, watch
 from mdev_api.kube.resources import DEVICE_MODELS, LEASES, NODES
 from tests.controlplane.control_plane import ControlPlane
-from tests.faults.fault import EndWatch, ErrorEvent, Fault, Hang, LoseAnswer, Reset, Slow, Status
+from tests.faults.fault import EndWatch, ErrorEvent, Fault, Hang, LoseAnswer, Mute, Reset, Slow, Status
 from tests.faults.proxy import FaultProxy
 from tests.faults.request import Match
 
@@ -102,7 +102,7 @@ async def test_a_reset_or_lost_answer_may_have_arrived_and_only_the_latter_has(
 
 
 async def test_a_request_that_hangs_ends_when_the_client_gives_up(through: Client, to_agents: FaultProxy) -> None:
-    with to_agents.during(Fault(what=Hang())), pytest.raises(Unreachable, match=r"GET .*/nodes/x"):
+    with to_agents.during(Fault(what=Hang())), pytest.raises(Unreachable, match=r"GET .*/nodes/x.*no answer in time"):
         await through.send(get(NODES, "x"), timeout=0.3)
 
 
@@ -134,6 +134,16 @@ async def test_a_watch_ends_as_it_is_told(through: Client, to_agents: FaultProxy
         await asyncio.wait_for(followed(ErrorEvent(410)), 20)
     (error,) = gone.value.exceptions
     assert isinstance(error, ApiError) and error.gone
+
+
+async def test_a_watch_that_is_mute_says_nothing_of_what_happens_and_does_not_end(
+    through: Client, client: Client, to_agents: FaultProxy
+) -> None:
+    since = await version(through)
+    await client.send(making(a_lease()))
+    with to_agents.during(Fault(what=Mute())), pytest.raises(Unreachable, match="Timeout on reading"):
+        async for event in through.stream(watching(since), inactivity=1.0):
+            pytest.fail(f"it said {event}")
 
 
 async def test_a_watch_that_begins_with_gone_says_so(through: Client, to_agents: FaultProxy) -> None:
