@@ -48,7 +48,7 @@ SUITES = (
     Suite(name="api", minutes=5, prepare=(CONTROL_PLANE,)),
     Suite(name="kubevirt", minutes=6, prepare=(CONTROL_PLANE,)),
     Suite(name="durable", minutes=5, prepare=(CONTROL_PLANE,)),
-    Suite(name="kernel", minutes=8, prepare=(CONTROL_PLANE, GUESTS)),
+    Suite(name="kernel", minutes=12, prepare=(CONTROL_PLANE, GUESTS)),
 )
 
 

@@ -41,9 +41,8 @@ async def unanswered(troubled: Troubled) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def gone(troubled: Troubled) -> AsyncIterator[None]:
-    """Nothing listens."""
+    """Nothing listens, and all connections are reset."""
     with troubled.to_operator.refusing(), troubled.to_agents.refusing():
-        troubled.end_watches(Reset())
         yield
 
 
