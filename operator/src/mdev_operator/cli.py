@@ -127,6 +127,8 @@ def _log_to(log_format: str) -> None:
     if log_format not in ("console", "json"):
         raise typer.BadParameter(f"{log_format!r} is neither console nor json", param_hint="--log-format")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # So it is meant: kopf's thread is not the main one.
+    logging.getLogger("kopf._core.reactor.running").addFilter(lambda r: "OS signals are ignored" not in r.getMessage())
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
     )

@@ -1,4 +1,4 @@
-"""kopf's part: it watches what people create, logs in, answers probes, and ends when told. It decides nothing.
+"""kopf's part: it watches what people create, and logs in. It decides nothing.
 
 ``on.event`` keeps no state on objects, sets no finalizer and retries nothing: it only puts a key into the queue, and
 the level-based reconcile does the rest (facts: index and handlers with state cost a write for each object).
@@ -7,7 +7,7 @@ the level-based reconcile does the rest (facts: index and handlers with state co
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import kopf
@@ -15,7 +15,6 @@ import kopf
 from mdev_api.kube.credentials import Credentials, TokenFile
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator.migration.reconcile import key_for
-from mdev_operator.workqueue import WorkQueue
 
 
 class EndlessBackoff:
@@ -28,8 +27,8 @@ class EndlessBackoff:
             delay = min(delay * 2, 30.0)
 
 
-def registry(queue: WorkQueue, credentials: Credentials) -> kopf.OperatorRegistry:
-    """The handlers of one operator process."""
+def registry(add: Callable[[str], None], credentials: Credentials) -> kopf.OperatorRegistry:
+    """The handlers of one life of kopf."""
     handlers = kopf.OperatorRegistry()
 
     # A token file that is missing for a moment is read again soon, not after kopf's usual minute.
@@ -42,7 +41,7 @@ def registry(queue: WorkQueue, credentials: Credentials) -> kopf.OperatorRegistr
     @kopf.on.event(resource.group, resource.version, resource.plural, registry=handlers)
     async def migration_changed(namespace: str | None, name: str | None, **_: Any) -> None:
         if name is not None:
-            queue.add(key_for(namespace, name))
+            add(key_for(namespace, name))
 
     return handlers
 
@@ -55,12 +54,17 @@ def settings() -> kopf.OperatorSettings:
     chosen.scanning.disabled = True
     chosen.networking.error_backoffs = EndlessBackoff()
     chosen.networking.request_timeout = 30
+    # By default the process is killed ten minutes after kopf has ended, for whatever reason.
+    chosen.process.ultimate_exiting_timeout = None
     return chosen
 
 
 def connection_info(credentials: Credentials) -> kopf.ConnectionInfo:
     """The same identity that our own client uses; asked again after each 401."""
-    token = credentials.token.read() if isinstance(credentials.token, TokenFile) else credentials.token
+    token = credentials.token
+    if isinstance(token, TokenFile):
+        # One of its own: kopf's thread is not the one of our client.
+        token = TokenFile(token.path).read()
     return kopf.ConnectionInfo(
         server=credentials.server,
         ca_data=credentials.ca,

@@ -14,12 +14,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import kopf
 import structlog
 
 from mdev_api.kube.backoff import Backoff
@@ -34,18 +33,19 @@ from mdev_api.kube.resources import (
     NODES,
     Resource,
 )
-from mdev_operator import handlers
 from mdev_operator.classes.reconcile import handler as reconcile_classes
 from mdev_operator.classes.state import ClassState
 from mdev_operator.context import LOOK_INTERVAL, NODE_GONE_AFTER, UNREFERENCED_AFTER, Context, guarded
 from mdev_operator.inventory.absences import Absences
 from mdev_operator.inventory.inventory import Inventory
+from mdev_operator.kopf_loop import follow
 from mdev_operator.kubevirt import adapter as kubevirt
 from mdev_operator.kubevirt.adapter import Adapter
 from mdev_operator.kubevirt.decide import Patience
 from mdev_operator.kubevirt.watching import Watching
 from mdev_operator.leading import fence
 from mdev_operator.leading.elector import Elector, LeadershipLost, new_identity
+from mdev_operator.liveness import answering
 from mdev_operator.migration.reconcile import key_for, reconcile
 from mdev_operator.profiles import profile_collection, profiles
 from mdev_operator.reservations import Superseded
@@ -58,13 +58,13 @@ log = structlog.get_logger(__name__)
 
 LEASE_NAME = "mdev-operator"
 END_SECONDS = 1.0
-"""For a cancelled task to end. Only kopf's takes longer, and it never writes."""
+"""For a cancelled task to end."""
 
 SETTLED = 60.0
-"""Seconds after which the next failure of kopf, or of leading, counts as a first one."""
+"""Seconds of leading after which the next loss counts as a first one."""
 
-KOPF_END_SECONDS = 60.0
-"""For kopf to end when it is cancelled. Two of them in one process are none too few to go on with."""
+MOST_PAUSE = 10.0
+"""Seconds before the next campaign, where one term after the other is lost."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,30 +85,31 @@ class OperatorSettings:
 
 
 async def run(settings: OperatorSettings) -> int:
-    """Run until SIGTERM or SIGINT (0), or until something does not end that must before another term (1)."""
+    """Run until SIGTERM or SIGINT, and return 0. What must not go on and does ends the process with 1."""
     stop = asyncio.Event()
-    _hear_signals(stop)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     credentials = load(settings.kubeconfig)
     log.info("starting", server=credentials.server, credentials=credentials.origin)
-    backoff = Backoff(initial=settings.retry_period, maximum=30.0)
-    async with Client(credentials, user_agent="mdev-operator") as client:
-        while True:
+    backoff = Backoff(initial=settings.retry_period, maximum=MOST_PAUSE)
+    async with Client(credentials, user_agent="mdev-operator") as client, answering(settings.liveness):
+        while not stop.is_set():
             began = time.monotonic()
-            clean = await _serve(settings, credentials, client, stop)
-            if stop.is_set() or not clean:
-                # The Lease is given back. kopf, if told to end while it starts, goes on asking for many seconds.
-                code = 0 if stop.is_set() else 1
-                _stop_hard(1.0, code)
-                return code
+            await _serve(settings, credentials, client, stop)
             if time.monotonic() - began > SETTLED:
                 backoff.reset()
-            delay = backoff.next()
-            log.warning("standing by again", campaign_in=round(delay, 2))
-            await _unless(stop, asyncio.sleep(delay))
+            if not stop.is_set():
+                delay = backoff.next()
+                log.warning("standing by again", campaign_in=round(delay, 2))
+                await _unless(stop, asyncio.sleep(delay))
+        # The Lease is given back. What still hangs, in kopf's thread or on a connection, is not waited for.
+        _stop_hard(1.0, 0)
+        return 0
 
 
-async def _serve(settings: OperatorSettings, credentials: Credentials, client: Client, stop: asyncio.Event) -> bool:
-    """Stand by, and lead once. False: something of it still runs."""
+async def _serve(settings: OperatorSettings, credentials: Credentials, client: Client, stop: asyncio.Event) -> None:
+    """Stand by, and lead once."""
     elector = Elector(
         client,
         settings.namespace,
@@ -119,15 +120,14 @@ async def _serve(settings: OperatorSettings, credentials: Credentials, client: C
         retry_period=settings.retry_period,
     )
     async with elector:
-        if not await _unless(stop, elector.acquire()):
-            return True
-        return await _lead(settings, credentials, client, elector, stop)
+        if await _unless(stop, elector.acquire()):
+            await _lead(settings, credentials, client, elector, stop)
 
 
 async def _lead(
     settings: OperatorSettings, credentials: Credentials, client: Client, elector: Elector, stop: asyncio.Event
-) -> bool:
-    """Lead until told to stop, or until this process must not any more. False: something of it still runs."""
+) -> None:
+    """Lead until told to stop, or until this process must not any more; then nothing of it runs any more."""
     queue = WorkQueue(concurrency=settings.workers)
     term = {"fence": 0}
     lost = asyncio.Event()
@@ -148,7 +148,7 @@ async def _lead(
             tasks.append(await stack.enter_async_context(_task(adapter.watching.run(), "kubevirt")))
             work = ctx.classes.queue.run(_ending(reconcile_classes(ctx), lost))
             tasks.append(await stack.enter_async_context(_task(work, "classes")))
-            tasks.append(await stack.enter_async_context(_task(_kopf(settings, credentials, queue, stop), "kopf")))
+            tasks.append(await stack.enter_async_context(_task(follow(queue.add, credentials), "kopf")))
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = [task for task in tasks if task.done()]
         if not stop.is_set():
@@ -157,25 +157,9 @@ async def _lead(
     for task in ended:
         if not task.cancelled():
             task.result()
-    return hard_stop is None or await _ended([*tasks, ready], hard_stop)
-
-
-async def _ended(tasks: Iterable[asyncio.Task[Any]], hard_stop: threading.Timer) -> bool:
-    """Wait for the end of all that led, and call the hard stop off; kopf, which writes nothing, may take longer."""
-    kopfs = [task for task in tasks if task.get_name() == "kopf"]
-    await asyncio.wait([task for task in tasks if task not in kopfs])
-    hard_stop.cancel()
-    pending = (await asyncio.wait(kopfs, timeout=KOPF_END_SECONDS))[1] if kopfs else set()
-    if pending:
-        log.error("ending: kopf does not end, so another one cannot begin in this process", waited=KOPF_END_SECONDS)
-    return not pending
-
-
-def _hear_signals(stop: asyncio.Event) -> None:
-    """SIGTERM and SIGINT stop this process. kopf takes them over while it runs, and leaves them to nobody."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    if hard_stop is not None:
+        await asyncio.wait([*tasks, ready])
+        hard_stop.cancel()
 
 
 async def _get_ready(ctx: Context, elector: Elector, term: dict[str, int], lost: asyncio.Event) -> None:
@@ -286,38 +270,6 @@ def _ending(handle: Callable[[str], Awaitable[None]], lost: asyncio.Event) -> Ca
             lost.set()
 
     return ending
-
-
-async def _kopf(settings: OperatorSettings, credentials: Credentials, queue: WorkQueue, stop: asyncio.Event) -> None:
-    """kopf until it is told to end: it takes SIGTERM and SIGINT over, and only for those ends without an error.
-
-    Some answers of the API server end it (a token that has expired, an error within a watch, a CRD that is replaced).
-    Then it begins anew, and sees everything again.
-    """
-    backoff = Backoff(initial=0.5, maximum=30.0)
-    while True:
-        began = time.monotonic()
-        try:
-            await kopf.operator(
-                registry=handlers.registry(queue, credentials),
-                settings=handlers.settings(),
-                standalone=True,
-                clusterwide=True,
-                liveness_endpoint=settings.liveness,
-            )
-        except asyncio.CancelledError:
-            _hear_signals(stop)
-            raise
-        except Exception as error:  # noqa: BLE001  (it is told, and kopf watches again)
-            _hear_signals(stop)
-            if time.monotonic() - began > SETTLED:
-                backoff.reset()
-            delay = backoff.next()
-            log.warning("kopf has ended and begins anew", reason=repr(error), retry_in=round(delay, 2))
-            await asyncio.sleep(delay)
-        else:
-            stop.set()
-            return
 
 
 @contextlib.asynccontextmanager
