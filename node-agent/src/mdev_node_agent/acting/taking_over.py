@@ -56,11 +56,14 @@ async def take_over(sole: SoleUse, client: Client, node: str) -> None:
 async def _tell(client: Client, node: str, why: str) -> None:
     """Healthy=False on NodeDevices, and all else as it is; where there is none yet, the log must do."""
     try:
-        status = NodeDevicesStatus.model_validate((await client.send(get(NODE_DEVICES, node))).get("status", {}))
+        seen = await client.send(get(NODE_DEVICES, node))
+        status = NodeDevicesStatus.model_validate(seen.get("status", {}))
         told = status.model_copy(
             update={"conditions": not_healthy(status.conditions, "Waiting", why, datetime.now(UTC))}
         )
         if told != status:
-            await client.send(apply_status(NODE_DEVICES, node, dump(told), FIELD_MANAGER))
+            # Whoever has the directory may be writing too, and what he writes is newer.
+            version = seen["metadata"]["resourceVersion"]
+            await client.send(apply_status(NODE_DEVICES, node, dump(told), FIELD_MANAGER, resource_version=version))
     except (ApiError, Unreachable) as error:
         log.warning("not told on NodeDevices", node=node, reason=str(error))
