@@ -219,7 +219,7 @@ def _troubles(rng: random.Random, moves: int) -> Iterator[tuple[int, Trouble]]:
         rare = "none" in step or "failed" in step
         reboot, hold = rng.random() < 0.12, rng.choice((0.5, 2.0, 4.0))
         yield rng.randrange(max(1, last // (8 if rare else 1))), Snare(step=step, reboot=reboot, hold=hold)
-    for kill in rng.sample(OPERATOR_STEPS, k=max(1, min(len(OPERATOR_STEPS), moves // 20))):
+    for kill in OPERATOR_STEPS if moves >= 80 else rng.sample(OPERATOR_STEPS, k=max(1, moves // 20)):
         yield rng.randrange(last), kill
     for name, value in DRIVER_FAULTS if moves >= 80 else rng.sample(DRIVER_FAULTS, k=3):
         # Late enough for the kills that wait for a failure, and often enough for each of them.
