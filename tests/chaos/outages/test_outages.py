@@ -17,8 +17,8 @@ from tests.simulated.cluster import instance
 SECONDS = 150.0
 """Longer than a Lease, than the pauses between two tries and than a watch may say nothing."""
 
-PER_MINUTE = {"operator": 100, "agent": 20}
-"""Requests of each program in an outage: the operator's campaign is one in two seconds."""
+PER_MINUTE = {"operator": 100, "agent": 40}
+"""Requests in an outage, of the operator (its campaign is one in two seconds) and of both agents together."""
 
 Outage = Callable[[Troubled], AbstractAsyncContextManager[None]]
 

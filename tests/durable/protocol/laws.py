@@ -52,18 +52,21 @@ class Writes:
         _must(not forgotten, f"attempts {forgotten} of {name} are forgotten")
 
     def _of_intents(self, old: Object, new: Object) -> None:
-        """Undo is for what nobody was told of, or when it was said that the VM is not there (api.md)."""
-        before = entries(old)
+        """Undo is for what nobody was told of, or when it was said that the VM is not there (api.md).
+
+        And what was started while it was Ready is let go for no clock, and for no other reason but its outcome.
+        """
+        before, name = entries(old), new["metadata"]["name"]
         for key, entry in entries(new).items():
-            told = entry["intent"] == "Undo" and before.get(key, entry)["intent"] != "Undo"
-            if not told or entry["role"] != "Destination":
+            intent, owner = entry["intent"], entry["owner"]
+            if intent == before.get(key, entry)["intent"] or entry["role"] != "Destination":
                 continue
-            owner = entry["owner"]
             migration = self.store.get(DEVICE_MIGRATIONS.plural, owner["name"], owner["namespace"]) or {"spec": {}}
-            _must(
-                key not in self.shown or migration["spec"].get("outcome") == "Failed",
-                f"{key} of {new['metadata']['name']} was told {entry['intent']}, but somebody may have its device",
-            )
+            outcome = migration["spec"].get("outcome")
+            undone = intent == "Undo" and key in self.shown and outcome != "Failed"
+            _must(not undone, f"{key} of {name} was told {intent}, but somebody may have its device")
+            begun = migration["spec"].get("started") and _shows(migration, "Ready") and outcome is None
+            _must(not begun, f"{key} of {name} was told {intent} when its migration was Ready and started")
 
 
 def _of_reservations(old: Object, new: Object) -> None:

@@ -14,7 +14,7 @@ from tests.durable.protocol.wire import Fate
 from tests.durable.protocol.world import World
 
 GPU = {"name": "gpu", "model": "com.gfx/GPU", "values": [{"name": "memory", "type": "int", "value": "2048"}]}
-SPEC: dict[str, Any] = {"mode": "Prepare", "source": {"explicit": [GPU]}}
+SPEC: dict[str, Any] = {"mode": "Prepare", "preparedTTLSeconds": 600, "source": {"explicit": [GPU]}}
 KEY = "migration/default/m"
 
 
@@ -114,3 +114,25 @@ def test_of_two_operators_that_decide_from_one_view_only_the_first_is_heard(worl
         world.pass_time(0.2)
     specs = [world.store.get("nodereservations", node) or {"spec": {}} for node in world.nodes]
     assert len([key for spec in specs for key in laws.entries(spec)]) == 1
+
+
+@pytest.mark.parametrize("end", ["expires", "is deleted"])
+def test_what_was_started_while_it_was_ready_stays_although_it_is_about_to_be_let_go(world: World, end: str) -> None:
+    work(world)
+    assert shows(world, "Ready")
+    (device,) = [device for node in world.nodes.values() for device in node.kernel.devices()]
+    if end == "expires":
+        world.pass_time(SPEC["preparedTTLSeconds"] + 1)
+    else:
+        world.delete("m")
+    wire = world.leader.wire
+    wire.passes = 0  # What ends it is on its way.
+    world.leader.begin(KEY)
+    world.pass_time(0.2)
+    assert wire.on_its_way
+    world.tell("m", started=True)
+    wire.let_through()
+    work(world)
+    world.pass_time(30.0)
+    work(world)
+    assert device in [device for node in world.nodes.values() for device in node.kernel.devices()]

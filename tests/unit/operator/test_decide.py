@@ -286,7 +286,10 @@ class TestEnd:
     def test_ready_that_nobody_starts_expires_and_is_undone_only_if_unused(self) -> None:
         (entry,) = entries_of(cluster(BIG))["b"]
         old = migration(conditions=[condition("Ready", True, "Prepared", age=601)])
-        assert told(decided(old, ready_on_b(entry))) == {entry.id: Intent.UNDO_IF_UNUSED}
+        first = decided(old, ready_on_b(entry))
+        assert ((shown(first, "Ready") or ())[:2], told(first)) == (("False", "Expired"), {})
+        late = migration(conditions=[condition("Ready", False, "Expired")], started=True)
+        assert told(decided(late, ready_on_b(entry))) == {entry.id: Intent.UNDO_IF_UNUSED}
 
     def test_a_started_migration_never_expires_but_is_told_overdue(self) -> None:
         (entry,) = entries_of(cluster(BIG))["b"]
@@ -301,8 +304,11 @@ class TestEnd:
 
     def test_deleted_when_ready_is_undone_only_if_unused(self) -> None:
         (entry,) = entries_of(cluster(BIG))["b"]
-        decision = decided(migration(deleted=True, conditions=[self.READY]), ready_on_b(entry))
-        assert told(decision) == {entry.id: Intent.UNDO_IF_UNUSED}
+        first = decided(migration(deleted=True, conditions=[self.READY]), ready_on_b(entry))
+        assert ((shown(first, "Ready") or ())[:2], told(first)) == (("False", "Deleted"), {}) and first.finalizer
+        for reason in ("Deleted", "Expired"):
+            late = migration(deleted=True, conditions=[condition("Ready", False, reason)], started=True)
+            assert told(decided(late, ready_on_b(entry))) == {entry.id: Intent.UNDO_IF_UNUSED}
 
     def test_deleted_after_started_holds_everything_until_the_outcome_is_told(self) -> None:
         (entry,) = entries_of(cluster(BIG))["b"]

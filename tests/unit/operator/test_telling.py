@@ -82,7 +82,7 @@ class TestExpiry:
         assert decided(waiting, ready_on_b(entry)).look_again == pytest.approx(380)
 
     def test_afterwards_they_are_told_that_it_has_expired(self) -> None:
-        old = migration(conditions=[condition("Ready", True, "Prepared", age=601)])
+        old = migration(conditions=[condition("Ready", False, "Expired")])
         assert "preparedTTLSeconds" in said(old, cluster(BIG))["Expired"].text
 
     def test_a_process_that_begins_later_does_not_tell_it_again(self) -> None:

@@ -45,6 +45,8 @@ def decide(s: Situation) -> Decision:
         return letting_go.deleted(s)
     if spec.mode is Mode.PLAN:
         return _plan_only(s)
+    if letting_go.is_taken_back(status):
+        return letting_go.expired(s)
     if is_true(status.conditions, "Ready"):
         return while_ready(s)
     return _until_ready(s)
@@ -57,7 +59,8 @@ def looks_for_destination(migration: DeviceMigration) -> bool:
         return False
     if spec.mode is Mode.PLAN:
         return True
-    return spec.outcome is None and not is_true(conditions, "Ready")
+    ended = letting_go.is_taken_back(migration.status)
+    return spec.outcome is None and not ended and not is_true(conditions, "Ready")
 
 
 Sources = tuple[SourceDevice, ...]

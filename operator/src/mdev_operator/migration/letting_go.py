@@ -14,9 +14,12 @@ from mdev_api.kinds.node_reservations import Intent, Role
 from mdev_operator.inventory.cluster import Held
 from mdev_operator.migration import overdue
 from mdev_operator.migration.decision import Decision, Situation, Tell
-from mdev_operator.migration.status import is_true
+from mdev_operator.migration.status import condition_of, is_true
 
 Choose = Callable[[Held], Intent]
+
+TAKEN_BACK = frozenset({"Expired", "Deleted"})
+"""Reasons of Ready=False with which a migration ends that was Ready."""
 
 SUPERSEDED_BY = "mdev-operator.io/superseded-by"
 """Annotation beside the outcome Failed: the name of the younger migration of the same VM that took this one's place."""
@@ -45,7 +48,7 @@ def after_outcome(s: Situation, outcome: Outcome) -> Decision:
 def expired(s: Situation) -> Decision:
     """Ready, but nobody started in time."""
     message = f"not started within {s.migration.spec.prepared_ttl_seconds} s after Ready (spec.preparedTTLSeconds)"
-    return let_go(s, if_unused, "Expired", message)
+    return _take_back(s, "Expired", message) or let_go(s, if_unused, "Expired", message)
 
 
 def too_late(s: Situation, why: str) -> Decision:
@@ -57,15 +60,35 @@ def too_late(s: Situation, why: str) -> Decision:
 def deleted(s: Situation) -> Decision:
     """The object is being deleted and no outcome was told."""
     status = s.migration.status
-    if s.migration.spec.started:
+    taken_back = is_taken_back(status)
+    if s.migration.spec.started and not taken_back:
         message = (
             "deleted after started: the devices are held, because the VM may be on either side; "
             "set spec.outcome to Succeeded or Failed to let them go"
         )
         return Decision(status=s.with_condition(status, "Overdue", True, "OutcomeNotTold", message))
-    choose: Choose = if_unused if is_true(status.conditions, "Ready") else not_ready
-    tells = tell(s, choose)
+    first = _take_back(s, "Deleted", "deleted before it was started: what was prepared is let go")
+    if first is not None:
+        return first
+    tells = tell(s, if_unused if taken_back else not_ready)
     return Decision(status=status, finalizer=bool(tells), tell=tells)
+
+
+def is_taken_back(status: DeviceMigrationStatus) -> bool:
+    """Whether it is not Ready any more because it expired or is deleted; all that is left is to let go."""
+    ready = condition_of(status.conditions, "Ready")
+    return ready is not None and ready.status == "False" and ready.reason in TAKEN_BACK
+
+
+def _take_back(s: Situation, reason: str, message: str) -> Decision | None:
+    """Ready=False before anything is let go; None: it is so already.
+
+    The status is a swap on what this was decided from. So of this and ``started`` the first one holds: who set that
+    while it was Ready keeps the device, and who comes later reads in the answer to his write that it is not Ready.
+    """
+    if not is_true(s.migration.status.conditions, "Ready"):
+        return None
+    return Decision(status=s.with_condition(s.migration.status, "Ready", False, reason, message))
 
 
 def finished(s: Situation) -> Decision:
