@@ -1,7 +1,7 @@
 """How old is an agent's word? Agents renew a Lease each minute; silence is measured by this program's own clock.
 
 A node's slow clock must not matter, so what counts is for how long the Lease did not *change* while this program was
-watching it. Only for a Lease that was not watched for that long does its own ``renewTime`` decide, with a margin.
+watching it. Only for a Lease that it has never seen change does the Lease's own ``renewTime`` decide, with a margin.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ SILENT_AFTER = 300.0
 """Seconds without a change after which an agent counts as silent (design section 6)."""
 
 RENEWED_BEFORE = 330.0
-"""Seconds that ``renewTime`` may be old for a Lease that was not watched for ``SILENT_AFTER`` yet."""
+"""Seconds that ``renewTime`` may be old for a Lease that was not seen to change yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseSeen:
-    """A Lease's ``renewTime``, and since when (monotonic) it was seen unchanged."""
+    """A Lease's ``renewTime``, since when (monotonic) it was seen unchanged, and whether it changed then."""
 
     renew_time: str
     since: float
+    changed: bool = False
 
 
 def seen(lease: dict[str, Any], before: LeaseSeen | None, now: float) -> LeaseSeen:
@@ -32,7 +33,7 @@ def seen(lease: dict[str, Any], before: LeaseSeen | None, now: float) -> LeaseSe
     renew_time = str((lease.get("spec") or {}).get("renewTime") or "")
     if before is not None and before.renew_time == renew_time:
         return before
-    return LeaseSeen(renew_time=renew_time, since=now)
+    return LeaseSeen(renew_time=renew_time, since=now, changed=before is not None)
 
 
 def silence(node: str, lease: LeaseSeen | None, *, now: float, wall: datetime) -> str | None:
@@ -45,6 +46,8 @@ def silence(node: str, lease: LeaseSeen | None, *, now: float, wall: datetime) -
     unchanged = now - lease.since
     if unchanged >= SILENT_AFTER:
         return f"the agent of node {node} has not renewed its Lease for more than {SILENT_AFTER:.0f} s"
+    if lease.changed:
+        return None
     try:
         age = (wall - times.parse(lease.renew_time)).total_seconds()
     except ValueError:
