@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from mdev_api.kinds.device_migration import DeviceMigration
+from mdev_api.kube.requests import merge_patch
+from mdev_api.kube.resources import DEVICE_MIGRATIONS
 from mdev_operator.migration.status import is_true
 from tests.durable.protocol import laws
 from tests.durable.protocol.wire import Fate
@@ -136,3 +138,24 @@ def test_what_was_started_while_it_was_ready_stays_although_it_is_about_to_be_le
     world.pass_time(30.0)
     work(world)
     assert device in [device for node in world.nodes.values() for device in node.kernel.devices()]
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_what_a_migration_held_that_somebody_removed_by_force_goes_when_nobody_uses_it(
+    world: World, used: bool
+) -> None:
+    work(world)
+    (node, device) = next((node, device) for node in world.nodes.values() for device in node.kernel.devices())
+    if used:
+        node.kernel.open_device(device)
+    world.store.answer(merge_patch(DEVICE_MIGRATIONS, "m", {"metadata": {"finalizers": None}}, "default"))
+    world.delete("m")
+    assert world.migration("m") is None
+    for _ in range(3):
+        world.pass_time(40.0)
+        work(world)
+    assert node.kernel.devices() == ([device] if used else [])
+    if used:
+        node.kernel.close_device(device)
+        world.pass_time(300.0)
+        assert node.kernel.devices() == []
