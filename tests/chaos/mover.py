@@ -58,7 +58,7 @@ class Mover:
         name = f"m{move.number}"
         spec: Object = {
             "deadlineSeconds": move.deadline,
-            "preparedTTLSeconds": 2 if move.ending is Ending.EXPIRED else 3600,
+            "preparedTTLSeconds": 2 if move.ending in (Ending.EXPIRED, Ending.LATE) else 3600,
             "sourcePolicy": "Remove" if move.remove else "Keep",
         }
         if move.node is not None and (vm is None or self._cluster.full(move.node) != vm.node.name):
@@ -83,7 +83,9 @@ class Mover:
             self._note(story, seen)
             if move.ending is Ending.STAYS:
                 return
-            if move.ending in (Ending.DELETED, Ending.EXPIRED):
+            if move.ending is Ending.LATE:
+                await self._start_late(story, vm)
+            elif move.ending in (Ending.DELETED, Ending.EXPIRED):
                 await self._leave(story)
             else:
                 await self._move(story, vm)
@@ -100,6 +102,18 @@ class Mover:
             await self._until(story, is_finished)
         if opened:
             await self._end_later(Vm(node=node, device=device, boot=story.boot))
+
+    async def _start_late(self, story: Story, vm: Vm | None) -> None:
+        """At about the time at which it expires: the answer says whether it is Ready still, and then it stays so."""
+        await asyncio.sleep(story.move.late)
+        seen = await self._tell(story, started=True)
+        if seen is None or not is_ready(seen):
+            await self._until(story, is_finished)
+            return
+        await self._move(story, vm)
+        same_boot = self._nodes[story.node or ""].boots == story.boot
+        if story.told == "Failed" and same_boot and story.device not in self._register.taken:
+            self._register.wrongs.append(f"migration {story.name} was Ready and started, and its device was gone")
 
     async def _move(self, story: Story, vm: Vm | None) -> None:
         """Start the machine on the destination, and tell what came of it."""
@@ -147,12 +161,13 @@ class Mover:
         story.node, story.device = seen["status"]["node"], device["instance"]
         story.boot = self._nodes[story.node or ""].boots
 
-    async def _tell(self, story: Story, **spec: Any) -> None:
+    async def _tell(self, story: Story, **spec: Any) -> Object | None:
         try:
-            await self._cluster.tell(story.name, **spec)
+            return await self._cluster.tell(story.name, **spec)
         except ApiError as error:
             if not error.not_found:
                 self._register.wrongs.append(f"migration {story.name} does not take {spec}: {error}")
+            return None
 
     async def _delete(self, story: Story, *, wait: bool = True) -> None:
         story.gone = True

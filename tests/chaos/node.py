@@ -162,7 +162,7 @@ class ChaosNode:
         if reading:
             met = "fail_read" if self.failing.get("fail_read") == name else None
         elif name == "create":
-            met = "fail_create" if number is not None and self.failing.get("fail_create") == str(number) else None
+            met = f"fail_create {number}" if number and self.failing.get("fail_create") == str(number) else None
         elif error is not None:
             met = "fail_write" if self.failing.get("fail_write") == name else None
         else:

@@ -28,6 +28,7 @@ class Ending(StrEnum):
     DELETED = "deleted"
     DELETED_STARTED = "deleted after started"
     EXPIRED = "never started"
+    LATE = "started as it expires"
     EARLY = "deleted at once"
     STAYS = "stays Ready"
 
@@ -39,6 +40,7 @@ class Move:
     ``rival``: also one that somebody else is moving.
     ``memory`` 0: a NIC instead of a GPU. ``opens``: the destination is opened although it does not end well.
     ``lingers``: a device that is to be let go is closed only after that was told.
+    ``late``: seconds from Ready to its start, if it ends ``LATE``.
     ``ends``: the virtual machine ends afterwards, and its device is left behind or removed by hand. ``deadline``:
     seconds, until it is Ready.
     """
@@ -49,6 +51,7 @@ class Move:
     rival: bool = False
     memory: int = 4096
     node: str | None = None
+    late: float = 1.0
     remove: bool = False
     opens: bool = False
     lingers: bool = False
@@ -81,7 +84,7 @@ class DriverFault:
 
     @property
     def kind(self) -> str:
-        return f"driver {self.name}"
+        return f"driver {self.name}" + (f" {self.value}" if self.name == "fail_create" else "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +132,12 @@ class Plan:
     moves: tuple[Move, ...]
     troubles: tuple[tuple[int, Trouble], ...]
 
+    @property
+    def kinds(self) -> list[str]:
+        """Everything that is to happen, as the account knows it."""
+        reboots = ["node rebooted" for _, trouble in self.troubles if isinstance(trouble, Snare) and trouble.reboot]
+        return [*(kind_of(trouble) for _, trouble in self.troubles), *reboots]
+
 
 OPERATOR_STEPS = tuple(
     KillOperator(when=when, verb="patch", resource=resource)
@@ -160,7 +169,8 @@ WEIGHTS = {
     Ending.FAILED: 20,
     Ending.DELETED: 8,
     Ending.DELETED_STARTED: 5,
-    Ending.EXPIRED: 9,
+    Ending.EXPIRED: 5,
+    Ending.LATE: 8,
     Ending.EARLY: 8,
 }
 STAY = 2
@@ -191,6 +201,7 @@ def _move(rng: random.Random, number: int, moves: int) -> Move:
         rival=rng.random() < 0.2,
         memory=memory,
         node=rng.choice(NODES) if rng.random() < 0.2 else None,
+        late=rng.uniform(0.5, 2.5),
         remove=rng.random() < 0.6,
         opens=rng.random() < 0.5,
         lingers=rng.random() < 0.4,
@@ -215,9 +226,10 @@ def _towards(move: Move, fault: DriverFault) -> Move:
 def _troubles(rng: random.Random, moves: int) -> Iterator[tuple[int, Trouble]]:
     last = max(1, int(moves * 0.75))
     steps = list(STEPS) if moves >= 80 else rng.sample(STEPS, k=max(6, moves // 4))
+    surely = rng.choice(steps) if moves >= 80 else None
     for step in steps:
         rare = "none" in step or "failed" in step
-        reboot, hold = rng.random() < 0.12, rng.choice((0.5, 2.0, 4.0))
+        reboot, hold = step == surely or rng.random() < 0.12, rng.choice((0.5, 2.0, 4.0))
         yield rng.randrange(max(1, last // (8 if rare else 1))), Snare(step=step, reboot=reboot, hold=hold)
     for kill in OPERATOR_STEPS if moves >= 80 else rng.sample(OPERATOR_STEPS, k=max(1, moves // 20)):
         yield rng.randrange(last), kill

@@ -16,7 +16,7 @@ from tests.chaos.conductor import Conductor
 from tests.chaos.killed_operator import KilledOperator
 from tests.chaos.life import Snares
 from tests.chaos.node import ChaosNode
-from tests.chaos.plan import NODES, PARENTS, TYPES, Plan, kind_of
+from tests.chaos.plan import NODES, PARENTS, TYPES, Plan
 from tests.chaos.result import Result
 from tests.chaos.stories import Register, Vm
 from tests.chaos.wired import wired
@@ -28,7 +28,7 @@ from tests.simulated.cluster import AGENT_NAMESPACE, SimulatedCluster, ensure_na
 
 async def run_plan(plan: Plan, plane: ControlPlane, directory: Path) -> Result:
     """Carry a plan out on this control plane; ``directory`` keeps the agents' files and the operator's log."""
-    account, snares, register = Account(kind_of(trouble) for _, trouble in plan.troubles), Snares(), Register()
+    account, snares, register = Account(plan.kinds), Snares(), Register()
     namespace = f"chaos-{plan.seed}"
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(load(plane.kubeconfig)))

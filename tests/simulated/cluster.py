@@ -116,9 +116,9 @@ class SimulatedCluster:
         """A source: a device of a node of this test."""
         return {"node": {"name": self.full(name), "devices": [device]}}
 
-    async def tell(self, name: str, **spec: Any) -> None:
-        """Change members of a migration's spec."""
-        await self.client.send(merge_patch(DEVICE_MIGRATIONS, self.full(name), {"spec": spec}, "default"))
+    async def tell(self, name: str, **spec: Any) -> Object:
+        """Change members of a migration's spec; the migration as it is then."""
+        return await self.client.send(merge_patch(DEVICE_MIGRATIONS, self.full(name), {"spec": spec}, "default"))
 
     async def forget(self, name: str) -> None:
         """Have a migration deleted."""

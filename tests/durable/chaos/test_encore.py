@@ -21,4 +21,4 @@ def test_a_fault_that_has_happened_draws_no_moves() -> None:
 
 def test_a_kill_that_waits_for_a_failure_is_known() -> None:
     assert waits_for_failure({"agent killed before journal making none"})
-    assert not waits_for_failure({"agent killed before journal making done", "driver fail_create"})
+    assert not waits_for_failure({"agent killed before journal making done", "driver fail_create 5"})
