@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -225,3 +226,22 @@ async def test_a_model_that_went_is_no_error(world: World) -> None:
     await reconcile_model(world.ctx, "gone")
 
     assert world.sent == []
+
+
+def suspected(minutes: float) -> dict[str, Any]:
+    since = (datetime.now(UTC) - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    condition = {"type": "Suspect", "status": "True", "reason": "WriteRefused", "message": "node a refused 2048"}
+    return {"conditions": [{**condition, "lastTransitionTime": since}]}
+
+
+async def test_a_suspicion_is_looked_at_again_when_its_hour_is_over(world: World) -> None:
+    world.add_profile(status=suspected(minutes=40))
+    await reconcile_profile(world.ctx, NAME)
+    assert world.later[f"profile/{NAME}"] == pytest.approx(1200, abs=30)
+
+
+async def test_a_suspicion_ends_after_an_hour(world: World) -> None:
+    world.add_profile(status=suspected(minutes=61))
+    await reconcile_profile(world.ctx, NAME)
+    (suspect,) = [c for c in world.written()["conditions"] if c["type"] == "Suspect"]
+    assert (suspect["status"], suspect["reason"]) == ("False", "HourOver")
