@@ -205,7 +205,9 @@ class DeviceMigrationSpec(ApiModel):
     prepared_ttl_seconds: Annotated[int, Field(ge=1, le=604800)] = Field(default=600, alias="preparedTTLSeconds")
     """Seconds from Ready to started, after which the destination is undone."""
     started: bool | None = None
-    """Set to true, once, by whoever moves the VM, before it moves."""
+    """Set to true, once, by whoever moves the VM, before it moves. If the object is Ready in the answer to that write,
+    what was prepared stays until the outcome is set; if not, it has expired, and the VM must not move to it.
+    """
     outcome: Outcome | None = None
     """How the move ended; set once."""
 
