@@ -35,7 +35,11 @@ class Card:
 
 @dataclass(kw_only=True, eq=False)
 class Gfx:
-    """The module and its parameters."""
+    """The module and its parameters.
+
+    ``locked`` is no parameter, and the sample driver has nothing like it: as in many drivers, one mutex per device that
+    both store and show take, so that nothing of a device can be read while a write of it hangs.
+    """
 
     parents: int = 1
     pool_mb: int = 16384
@@ -44,6 +48,7 @@ class Gfx:
     memory_allowed: Sequence[int] | None = None
     rx_limit_max: int = 10000
     metadata: bool = True
+    locked: bool = False
     name: str = field(default="gfx", init=False)
     version: str | None = field(default=None, init=False)
     max_instances: int | None = field(default=None, init=False)
@@ -56,6 +61,7 @@ class Gfx:
         self.published = self.metadata
         self.faults = Faults(machine=machine)
         self.record = Record()
+        self.storing: set[str] = set()
         machine.root.directory("module/gfx/parameters").fill(
             {**self._load_parameters(), **self.faults.files(), **self.record.files()}
         )
@@ -140,6 +146,8 @@ class Gfx:
 
     def _file(self, device: Device, parameter: Parameter) -> File:
         def show() -> bytes:
+            if self.locked:
+                self.core.machine.wait_until(lambda: device.uuid not in self.storing)
             if self.faults.fail_read == parameter.name:
                 raise fault(errno.EIO)
             return f"{parameter.text(device.about[parameter.name])}\n".encode()
@@ -147,11 +155,17 @@ class Gfx:
         def store(data: bytes) -> None:
             text = data.removesuffix(b"\n")
             self.record.writes += 1
+            if self.locked:
+                self.core.machine.wait_until(lambda: device.uuid not in self.storing)
+            self.storing.add(device.uuid)
             try:
                 self._write(device, parameter, text)
             except OSError as error:
                 self.record.note(device.uuid, "write", parameter.name, -(error.errno or 0), text)
                 raise
+            finally:
+                self.storing.discard(device.uuid)
+                self.core.machine.lock.notify_all()
             self.record.note(device.uuid, "write", parameter.name, 0, text)
 
         return File(show=show, store=store)

@@ -106,8 +106,9 @@ async def run(
             hands = Hands(port=port, backends=backends, journal=journal, ledger=ledger, boot_id=boot_id, sole=sole)
             kubelet = _kubelet(settings)
             facts = None if settings.facts_dir is None else partial(read_facts, settings.facts_dir)
-            eye = Eye(port, backends, source, None if kubelet is None else kubelet.ask, facts)
-            agent = _Agent(settings, client, eye, hands, boot_id, deadlines or Deadlines(), kubelet)
+            deadlines = deadlines or Deadlines()
+            eye = Eye(port, backends, source, None if kubelet is None else kubelet.ask, facts, deadlines.look)
+            agent = _Agent(settings, client, eye, hands, boot_id, deadlines, kubelet)
             await agent.run(port)
     finally:
         sole.let_go(at_last)

@@ -49,9 +49,11 @@ class RunSettings:
 class Deadlines:
     """Seconds that a call into a driver may take.
 
-    ``call``: create and write; after it the reservation fails with Deadline. ``remove``: after it the removal counts as
-    blocked, which is told while the call goes on.
+    ``call``: create, write and read back; after it the reservation fails with Deadline. ``remove``: after it the
+    removal counts as blocked, which is told while the call goes on. ``look``: one read of a look at the node; after it
+    the look goes on without what it was to tell.
     """
 
     call: float = 30.0
     remove: float = 5.0
+    look: float = 5.0

@@ -217,6 +217,18 @@ def test_a_hanging_write_holds_nobody_else_up(node: Node) -> None:
     assert others == ("OK", "OK")
 
 
+def test_a_locked_device_answers_no_read_until_a_hanging_write_ends() -> None:
+    node = Node(Gfx(locked=True))
+    node.create("nic")
+    node.create("nic", SECOND)
+    with ThreadPoolExecutor() as threads:
+        write = HangingWrite(node, threads)
+        read = threads.submit(node.read, "num-queues")
+        other = threads.submit(node.read, "num-queues", SECOND).result(timeout=20)
+        node.put("hang_write", "")
+        assert (write.future.result(timeout=20), read.result(timeout=20), other) == ("OK", "8", "4")
+
+
 def test_a_removal_waits_for_a_hanging_write(node: Node) -> None:
     node.create("nic")
     with ThreadPoolExecutor() as threads:

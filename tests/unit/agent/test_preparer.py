@@ -31,7 +31,7 @@ from tests.memkernel.kernel import MemoryKernel
 from tests.waiting import eventually
 
 MINE = instance_uuid("move-1")
-HASTY = Deadlines(call=2.0, remove=0.5)
+HASTY = Deadlines(call=2.0, remove=0.5, look=2.0)
 """For calls that hang; a busy machine must not take an ordinary one for such."""
 
 
@@ -41,7 +41,7 @@ class Bench:
     def __init__(self, kernel: MemoryKernel, state_dir: Path, deadlines: Deadlines) -> None:
         self.kernel = kernel
         boot_id = kernel.boot_id()
-        self.eye = Eye(kernel, [MdevBackend()], kernel)
+        self.eye = Eye(kernel, [MdevBackend()], kernel, patience=deadlines.look)
         self.ledger = Ledger(state_dir, boot_id)
         self.journal = Journal(state_dir, boot_id)
         self.sole = SoleUse(state_dir)

@@ -98,9 +98,10 @@ class Hands:
         """Remember, before anything is written to it, which instance a slot stands for."""
         self._begin(entry, step.record)
 
-    def read(self, step: Read) -> dict[str, Reading]:
-        """What the parameter files say now; a file that cannot be read is told, not raised."""
-        return {name: self._reading(step, ValueType(kind), attribute) for name, kind, attribute in step.files}
+    def read(self, step: Read, readings: dict[str, Reading]) -> None:
+        """Add what each parameter file says, as soon as it is known; one that cannot be read is told, not raised."""
+        for name, kind, attribute in step.files:
+            readings[name] = self._reading(step, ValueType(kind), attribute)
 
     @_alone
     def write(self, entry: str, step: Write) -> None:

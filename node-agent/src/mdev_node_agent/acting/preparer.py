@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -33,6 +34,7 @@ from mdev_node_agent.deciding.steps import (
     Create,
     Look,
     Read,
+    Reading,
     Remove,
     Restore,
     Settle,
@@ -239,8 +241,7 @@ class Preparer:
             self._attempts[key] = replace(attempt, fresh=True)
             return True
         if isinstance(step, Read):
-            readings = await in_thread(lambda: self._hands.read(step), name=f"read {key}")
-            self._attempts[key] = replace(attempt, readings=readings)
+            self._attempts[key] = replace(attempt, **await self._read(key, step))
             return True
         # A write changes nothing that a look sees, but on a source: its own reading is the answer, and is published.
         entry = self._entries.get(key)
@@ -249,7 +250,7 @@ class Preparer:
         if isinstance(step, Restore):
             changed = replace(changed, restored=changed.restored | {step.written.key})
         try:
-            await self._call(key, step)
+            await self._call(key, step, self._order(key, step))
         except FileExistsError:
             lost = {step.instance} if isinstance(step, Create) else set()
             changed = replace(changed, collided=True, lost=changed.lost | lost)
@@ -264,10 +265,20 @@ class Preparer:
         self._attempts[key] = changed
         return True
 
-    async def _call(self, key: str, step: Step) -> None:
+    async def _read(self, key: str, step: Read) -> dict[str, Any]:
+        """What is known then: the readings, or a failure that names what the driver does not answer."""
+        readings: dict[str, Reading] = {}
+        try:
+            await self._call(key, step, lambda: self._hands.read(step, readings))
+        except TimeoutError as error:
+            late = tuple(file for file in step.files if file[0] not in readings)
+            return {"failure": failure_of(replace(step, files=late or step.files), error)}
+        return {"readings": readings}
+
+    async def _call(self, key: str, step: Step, order: Callable[[], None]) -> None:
         """Run the step in a thread of its own. TimeoutError: it exceeds its deadline and goes on."""
         deadline = self._deadlines.remove if isinstance(step, Remove) else self._deadlines.call
-        future = start(self._order(key, step), name=f"{type(step).__name__} {key}")
+        future = start(order, name=f"{type(step).__name__} {key}")
         self._calls[key] = future
         done, _ = await asyncio.wait({future}, timeout=deadline)
         if done:

@@ -7,7 +7,7 @@ import os
 
 from mdev_api.kinds.node_reservations import Failure, FailureReason
 from mdev_api.kinds.node_reservations import Step as StepName
-from mdev_node_agent.deciding.steps import Adopt, Bind, Create, Remove, Restore, Step, Write, failure
+from mdev_node_agent.deciding.steps import Adopt, Bind, Create, Read, Remove, Restore, Step, Write, failure
 from mdev_node_agent.memory.journal import JournalError
 from mdev_node_agent.sysfs.attribute import errno_name
 
@@ -50,4 +50,7 @@ def _tried(step: Step) -> tuple[str, StepName, str | None]:
         return what, StepName.UNDO, written.name
     if isinstance(step, Remove):
         return f"remove {step.instance}", StepName.REMOVE, None
+    if isinstance(step, Read):
+        name, _, attribute = step.files[0]
+        return f"read {attribute} of {step.instance}", StepName.READ_BACK, name
     return f"carry out {step}", StepName.READ_BACK, None

@@ -62,6 +62,7 @@ class Scanner:
         self._hurry = hurry
         self._on_rescan = on_rescan
         self._event = asyncio.Event()
+        eye.on_recovery = self._event.set
         self._looks_under_way = 0
         self._unclear: set[str] = set()
 

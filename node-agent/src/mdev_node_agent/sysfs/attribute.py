@@ -17,6 +17,10 @@ GONE = frozenset({errno.ENOENT, errno.ENODEV})
 """What the kernel answers about a device that is no longer there."""
 
 
+class UnansweredError(TimeoutError):
+    """A driver does not answer a read: ETIMEDOUT, in words of our own."""
+
+
 def contents(directory: Directory, name: str) -> str:
     """The whole text of an attribute, for parsing: bytes that are not UTF-8 become lone surrogates. Raises OSError."""
     return directory.read(name).decode(errors="surrogateescape")
@@ -49,4 +53,5 @@ def errno_name(error: OSError) -> str:
 
 def reason(error: OSError) -> str:
     """The kernel's words, e.g. ``EIO (Input/output error)``."""
-    return f"{errno_name(error)} ({os.strerror(error.errno or 0)})"
+    words = error.strerror if isinstance(error, UnansweredError) else os.strerror(error.errno or 0)
+    return f"{errno_name(error)} ({words})"
