@@ -44,7 +44,13 @@ class Desk:
             boot_id=boot_id,
             sole=SoleUse(state_dir),
         )
-        self.collector = Collector(eye=self.eye, hands=hands, held=lambda: self.held, clock=lambda: self.now)
+        self.collector = Collector(
+            eye=self.eye,
+            hands=hands,
+            held=lambda: self.held,
+            stand=lambda: None if self.held is None else frozenset(),
+            clock=lambda: self.now,
+        )
 
     async def rescan(self, now: float) -> None:
         self.now = now

@@ -1,10 +1,13 @@
-"""Removes what the ledger's rule gives up (:mod:`mdev_node_agent.deciding.collection`), after each rescan."""
+"""Removes what the ledger's rule gives up, and ends the journal records that nothing is left of, after each rescan.
+
+The rules are :mod:`mdev_node_agent.deciding.collection`'s. What the disk refuses is tried again in the next round.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 import structlog
@@ -12,9 +15,10 @@ import structlog
 from mdev_node_agent.acting.hands import Hands
 from mdev_node_agent.blocking import in_thread, start
 from mdev_node_agent.deciding.claims import owned
-from mdev_node_agent.deciding.collection import to_remove, unused_since
+from mdev_node_agent.deciding.collection import needs_nothing, to_remove, unused_since
 from mdev_node_agent.deciding.steps import Remove
 from mdev_node_agent.memory.ledger import Made
+from mdev_node_agent.memory.record import Record
 from mdev_node_agent.seeing.in_use import InUse
 from mdev_node_agent.seeing.sight import Eye
 
@@ -22,7 +26,10 @@ log = structlog.get_logger(__name__)
 
 
 class Collector:
-    """``held``: instances that reservations name, None while it is not known what stands. ``clock``: monotonic."""
+    """``held``: instances that reservations name; ``stand``: the ids of these reservations, called from any thread.
+
+    Both None while it is not known what stands. ``clock``: monotonic.
+    """
 
     def __init__(
         self,
@@ -30,11 +37,13 @@ class Collector:
         eye: Eye,
         hands: Hands,
         held: Callable[[], Collection[str] | None],
+        stand: Callable[[], Collection[str] | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._eye = eye
         self._hands = hands
         self._held = held
+        self._stand = stand
         self._clock = clock
         self._since: dict[str, float] = {}
         self._removing: dict[str, asyncio.Future[None]] = {}
@@ -56,6 +65,7 @@ class Collector:
 
     async def collect(self) -> None:
         """One round. OSError if the kernel does not say which boot this is."""
+        await self._end_records()
         held, sight, made = self._held(), self._eye.latest, dict(self._hands.ledger.instances)
         if held is None or sight is None:
             self._since = {}
@@ -70,6 +80,22 @@ class Collector:
         for instance in to_remove(self._since, now):
             if instance not in self._removing:
                 await self._remove(made[instance])
+
+    async def _end_records(self) -> None:
+        """Of reservations that are gone. The look comes after the records: what had been made by then is seen."""
+        left, made = self._left(dict(self._hands.journal.records)), dict(self._hands.ledger.instances)
+        latest = self._eye.latest
+        if latest is None or not any(needs_nothing(key, record, latest, made) for key, record in left.items()):
+            return
+        sight = await self._eye.look()
+        for key, record in self._left(left).items():
+            if needs_nothing(key, record, sight, made):
+                await in_thread(partial(self._hands.end_left, key, record, self._left), name=f"journal {key}")
+
+    def _left(self, records: Mapping[str, Record]) -> dict[str, Record]:
+        """Those whose reservation does not stand; none while that is not known."""
+        stand = self._stand()
+        return {} if stand is None else {key: record for key, record in records.items() if key not in stand}
 
     async def _remove(self, made: Made) -> None:
         """Look once more, and only then remove: somebody may have come since."""
