@@ -9,12 +9,30 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+
 from mdev_api.kinds.node_reservations import State
 from mdev_node_agent.acting.collector import Collector
 from mdev_node_agent.deciding.collection import UNUSED_SECONDS
 from mdev_node_agent.memory.journal import FILE, Journal
 from mdev_node_agent.memory.record import Making, Record, lines_of, write_line
-from tests.agent.cards import EIGHT, FIRST, FOURTH, GPU, SECOND, THIRD, TWO, claims, gpus, lives_on, prepare, take_back
+from tests.agent.cards import (
+    EIGHT,
+    FIRST,
+    FOURTH,
+    GPU,
+    NIC_FIRST,
+    SECOND,
+    THIRD,
+    TWO,
+    claims,
+    gpus,
+    lives_on,
+    nic,
+    nics,
+    prepare,
+    take_back,
+)
 from tests.agent.full_disk import FullDisk
 from tests.agent.preparing import Bench, Lifeline, preparing
 from tests.memkernel.kernel import MemoryKernel
@@ -81,6 +99,18 @@ async def test_what_a_full_disk_kept_of_an_undo_ends_when_there_is_room(tmp_path
         assert (claims(tmp_path, kernel), on_disk(tmp_path, kernel)) == (set(), {})
         one.told(one.new(GPU, EIGHT, "move-2"))
         assert (await one.settles(State.PREPARED, "move-2")).instance == FIRST
+
+
+async def test_a_function_that_lasts_can_be_used_again_too(tmp_path: Path) -> None:
+    kernel, _ = nics()
+    async with preparing(kernel, tmp_path) as one:
+        one.told(nic(one, queues="8"))
+        assert (await one.settles(State.PREPARED)).instance == NIC_FIRST
+        one.told()
+        await Rounds(one).go(0.0, UNUSED_SECONDS, UNUSED_SECONDS + 1)
+        assert (claims(tmp_path, kernel), dict(one.journal.records)) == (set(), {})
+        one.told(nic(one, entry_id="move-2"))
+        assert (await one.settles(State.PREPARED, "move-2")).instance == NIC_FIRST
 
 
 async def test_what_an_earlier_process_left_ends_after_a_restart(tmp_path: Path) -> None:
@@ -153,14 +183,15 @@ async def test_nothing_ends_while_the_reservations_are_not_known(tmp_path: Path)
         assert set(one.journal.records) == {"move-1"}
 
 
-async def test_a_record_whose_reservation_comes_while_it_is_judged_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", [1, 2])
+async def test_a_record_whose_reservation_comes_while_it_is_judged_stays(tmp_path: Path, missing: int) -> None:
     kernel, driver = gpus()
     async with preparing(kernel, tmp_path) as one:
         await prepare(one)
         one.told()
         driver.clear(FIRST)
         await one.eye.look()
-        answers = iter([frozenset[str]()])
+        answers = iter([frozenset[str]()] * missing)
         collector = Collector(
             eye=one.eye, hands=one.hands, held=frozenset, stand=lambda: next(answers, frozenset({"move-1"}))
         )
