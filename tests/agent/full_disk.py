@@ -16,10 +16,14 @@ import pytest
 
 
 class FullDisk:
-    """Full within the block. ``room``: bytes that still go in, so the write that meets the end is taken in part."""
+    """Full within the block. ``room``: bytes that still go in, so the write that meets the end is taken in part.
 
-    def __init__(self, directory: Path, *, room: int = 0) -> None:
+    ``files``: how the names of the files begin for which there is no room.
+    """
+
+    def __init__(self, directory: Path, *, room: int = 0, files: str = "") -> None:
         self._directory = directory.resolve()
+        self._files = files
         self._room = room
         self._patch = pytest.MonkeyPatch()
         self._write = os.write
@@ -34,7 +38,8 @@ class FullDisk:
         self._patch.undo()
 
     def _limited(self, fd: int, data: bytes) -> int:
-        if Path(f"/proc/self/fd/{fd}").readlink().parent != self._directory:
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        if path.parent != self._directory or not path.name.startswith(self._files):
             return self._write(fd, data)
         if not self._room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
