@@ -20,7 +20,7 @@ from mdev_node_agent.deciding.steps import Remove
 from mdev_node_agent.memory.ledger import Made
 from mdev_node_agent.memory.record import Record
 from mdev_node_agent.seeing.in_use import InUse
-from mdev_node_agent.seeing.sight import Eye
+from mdev_node_agent.seeing.sight import Eye, Sight
 
 log = structlog.get_logger(__name__)
 
@@ -65,32 +65,49 @@ class Collector:
 
     async def collect(self) -> None:
         """One round. OSError if the kernel does not say which boot this is."""
-        await self._end_records()
+        await self._forget()
         held, sight, made = self._held(), self._eye.latest, dict(self._hands.ledger.instances)
         if held is None or sight is None:
             self._since = {}
             return
         ours = owned(made, sight.observation)
-        for instance, entry in made.items():
-            unknown = entry.reservation not in self._hands.journal.records
-            if instance not in held and unknown and (instance not in ours or sight.is_gone(instance)):
-                await in_thread(partial(self._hands.forget, instance), name="ledger")
         now = self._clock()
         self._since = unused_since(self._since, sight, ours, held, now)
         for instance in to_remove(self._since, now):
             if instance not in self._removing:
                 await self._remove(made[instance])
 
-    async def _end_records(self) -> None:
-        """Of reservations that are gone. The look comes after the records: what had been made by then is seen."""
-        left, made = self._left(dict(self._hands.journal.records)), dict(self._hands.ledger.instances)
-        latest = self._eye.latest
-        if latest is None or not any(needs_nothing(key, record, latest, made) for key, record in left.items()):
+    async def _forget(self) -> None:
+        """What nothing is left of ends in journal and ledger.
+
+        Both are read before the look, the ledger first: what is listed and has no record any more is made already.
+        """
+        made = dict(self._hands.ledger.instances)
+        records = dict(self._hands.journal.records)
+        if self._eye.latest is None or not any(self._over(made, records, self._eye.latest)):
             return
-        sight = await self._eye.look()
-        for key, record in self._left(left).items():
-            if needs_nothing(key, record, sight, made):
-                await in_thread(partial(self._hands.end_left, key, record, self._left), name=f"journal {key}")
+        ended, struck = self._over(made, records, await self._eye.look())
+        for key in ended:
+            await in_thread(partial(self._hands.end_left, key, records[key], self._left), name=f"journal {key}")
+        for instance in struck:
+            await in_thread(partial(self._hands.forget, instance), name="ledger")
+
+    def _over(
+        self, made: Mapping[str, Made], records: Mapping[str, Record], sight: Sight
+    ) -> tuple[list[str], list[str]]:
+        """The reservations whose record may end, and the instances that may be struck from the ledger."""
+        held, ours = self._held(), owned(made, sight.observation)
+        if held is None:
+            return [], []
+        ended = [key for key, record in self._left(records).items() if needs_nothing(key, record, sight, made)]
+        struck = [
+            instance
+            for instance, entry in made.items()
+            if instance not in held
+            and entry.reservation not in records
+            and (instance not in ours or sight.is_gone(instance))
+        ]
+        return ended, struck
 
     def _left(self, records: Mapping[str, Record]) -> dict[str, Record]:
         """Those whose reservation does not stand; none while that is not known."""

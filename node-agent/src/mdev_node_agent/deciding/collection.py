@@ -52,8 +52,6 @@ def needs_nothing(reservation: str, record: Record, sight: Sight, made: Mapping[
     if record.making is Making.NONE:
         return not record.writes
     seen, listed = sight.observation.instance(record.instance), made.get(record.instance)
-    if seen is None or listed is None:
+    if seen is None or listed is None or listed.reservation != reservation:
         return False
-    if listed.reservation != reservation:
-        return True
     return bool(listed.type) and (seen.parent, seen.type) != (listed.parent, listed.type)
