@@ -156,7 +156,13 @@ class Bench:
 
     def collector(self, clock: Callable[[], float]) -> Collector:
         """The rule of what nobody holds, by this clock."""
-        return Collector(eye=self.eye, hands=self.hands, held=lambda: self.preparer.held, clock=clock)
+        return Collector(
+            eye=self.eye,
+            hands=self.hands,
+            held=lambda: self.preparer.held,
+            stand=lambda: {entry.id for entry in self.preparer.entries},
+            clock=clock,
+        )
 
     async def comes(self, what: Callable[[EntryAnswer], bool], entry_id: str = "move-1") -> EntryAnswer:
         """Wait for an answer. CutError: the process has ended before."""

@@ -183,8 +183,8 @@ class _Agent:
         self._answers = Answers(client, settings.node, boot_id)
         self._preparer = Preparer(eye=eye, hands=hands, answers=self._answers, deadlines=deadlines)
         self._publisher = Publisher(client, settings.node)
-        self._collector = Collector(eye=eye, hands=hands, held=self._held)
-        self._known = False
+        self._collector = Collector(eye=eye, hands=hands, held=self._held, stand=lambda: self._standing)
+        self._standing: frozenset[str] | None = None
         eye.on_look = self._looked
         self._preparer.on_blocked = self._blocked
 
@@ -238,12 +238,12 @@ class _Agent:
         self._collector.poke()
 
     def _held(self) -> frozenset[str] | None:
-        return self._preparer.held if self._known else None
+        return None if self._standing is None else self._preparer.held
 
     def _reserved(self, key: str, new: dict[str, Any] | None, old: dict[str, Any] | None) -> None:
         """The reservations of this node have changed. A missing object means Hold: nothing is touched."""
-        self._known = new is not None
         if new is None:
+            self._standing = None
             log.info("no reservations any more: everything is kept", node=key)
             self._preparer.take(())
             self._answers.stand((), None)
@@ -251,7 +251,9 @@ class _Agent:
             return
         entries, answers = understood(new)
         self._answers.adopt(answers)
-        self._answers.stand(tuple(e["id"] for e in new.get("spec", {}).get("reservations", ())), new.get("status", {}))
+        ids = tuple(e["id"] for e in new.get("spec", {}).get("reservations", ()))
+        self._standing = frozenset(ids)
+        self._answers.stand(ids, new.get("status", {}))
         self._preparer.take(entries)
 
     async def _check(self) -> None:

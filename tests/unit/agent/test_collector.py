@@ -44,7 +44,13 @@ class Desk:
             boot_id=boot_id,
             sole=SoleUse(state_dir),
         )
-        self.collector = Collector(eye=self.eye, hands=hands, held=lambda: self.held, clock=lambda: self.now)
+        self.collector = Collector(
+            eye=self.eye,
+            hands=hands,
+            held=lambda: self.held,
+            stand=lambda: None if self.held is None else frozenset(),
+            clock=lambda: self.now,
+        )
 
     async def rescan(self, now: float) -> None:
         self.now = now
@@ -118,3 +124,14 @@ async def test_a_device_that_is_gone_is_struck_from_the_ledger(tmp_path: Path) -
     desk.kernel.write(f"bus/mdev/devices/{desk.device}/remove", "1")
     await desk.rescan(0)
     assert desk.ledger.instances == {}
+
+
+async def test_a_device_that_was_made_during_the_look_is_not_struck_from_the_ledger(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, ours=False)
+    desk.kernel.write(f"bus/mdev/devices/{desk.device}/remove", "1")
+    await desk.eye.look()
+    made = Made(instance=desk.device, reservation="allocate-1", boot_id=desk.kernel.boot_id(), backend="mdev")
+    desk.ledger.add(made)
+    desk.kernel.write("class/mdev_bus/gfx0/mdev_supported_types/gfx-4GB/create", desk.device)
+    await desk.collector.collect()
+    assert set(desk.ledger.instances) == {desk.device}

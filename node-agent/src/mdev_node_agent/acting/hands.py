@@ -6,7 +6,10 @@ OSError with the kernel's errno, or :class:`~mdev_node_agent.memory.journal.Jour
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
@@ -32,11 +35,12 @@ R = TypeVar("R")
 
 
 def _alone(act: Callable[Concatenate[Hands, P], R]) -> Callable[Concatenate[Hands, P], R]:
-    """While this is under way no other agent begins (:mod:`mdev_node_agent.memory.sole`)."""
+    """While this is under way no other agent begins (:mod:`mdev_node_agent.memory.sole`), and its record stays."""
 
     @wraps(act)
     def whole(hands: Hands, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with hands.sole.call():
+        about = args[0].instance if isinstance(args[0], Restore) else str(args[0])
+        with hands.sole.call(), hands.at_work(about):
             return act(hands, *args, **kwargs)
 
     return whole
@@ -61,6 +65,19 @@ class Hands:
         self.journal = journal
         self.ledger = ledger
         self.sole = sole
+        self._guard = threading.Lock()
+        self._under_way: Counter[str] = Counter()
+
+    @contextmanager
+    def at_work(self, about: str) -> Iterator[None]:
+        """A call about this reservation or instance is under way."""
+        with self._guard:
+            self._under_way[about] += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._under_way[about] -= 1
 
     @_alone
     def create(self, entry: str, step: Create) -> None:
@@ -152,6 +169,21 @@ class Hands:
         if record is not None and (undone or record.making is Making.NONE):
             self._strike_claim(entry, record.instance)
         self._note(entry, {"event": "end"}, sync=True)
+
+    def end_left(
+        self, entry: str, record: Record, left: Callable[[Mapping[str, Record]], Mapping[str, Record]]
+    ) -> None:
+        """End a record that needs nothing and that no reservation needs, and its claim; one that came to life stays.
+
+        ``left`` leaves out the records whose reservation stands by now. No call begins while this is under way.
+        """
+        with self.sole.call(), self._guard:
+            busy = self._under_way[entry] or self._under_way[record.instance]
+            if busy or self.journal.records.get(entry) != record or entry not in left({entry: record}):
+                return
+            log.info("nothing is left of it", reservation=entry, instance=record.instance, making=str(record.making))
+            self._strike_claim(entry, record.instance)
+            self._note(entry, {"event": "end"}, sync=True)
 
     @_alone
     def forget(self, instance: str) -> None:
