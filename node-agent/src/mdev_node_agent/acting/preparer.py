@@ -250,19 +250,23 @@ class Preparer:
             changed = replace(changed, restored=changed.restored | {step.written.key})
         try:
             await self._call(key, step)
-        except FileExistsError:
-            lost = {step.instance} if isinstance(step, Create) else set()
-            changed = replace(changed, collided=True, lost=changed.lost | lost)
         except (OSError, JournalError) as error:
-            failed = failure_of(step, error)
-            log.warning("step failed", reservation=key, reason=str(failed.reason), message=failed.message)
-            if isinstance(step, Restore):
-                # The others are still to be restored; what did not work shows when it is read back.
-                changed = replace(changed, failure=None)
-            elif not (isinstance(step, Remove) and key in self._calls):
-                changed = replace(changed, failure=failed)
+            changed = self._refused(key, step, changed, error)
         self._attempts[key] = changed
         return True
+
+    def _refused(self, key: str, step: Step, attempt: Attempt, error: OSError | JournalError) -> Attempt:
+        """The attempt after a step that was refused; only of a creation EEXIST tells that somebody else was there."""
+        if isinstance(step, Create) and isinstance(error, FileExistsError):
+            return replace(attempt, collided=True, lost=attempt.lost | {step.instance})
+        failed = failure_of(step, error)
+        log.warning("step failed", reservation=key, reason=str(failed.reason), message=failed.message)
+        if isinstance(step, Restore):
+            # The others are still to be restored; what did not work shows when it is read back.
+            return attempt
+        if isinstance(step, Remove) and key in self._calls:
+            return attempt
+        return replace(attempt, failure=failed)
 
     async def _call(self, key: str, step: Step) -> None:
         """Run the step in a thread of its own. TimeoutError: it exceeds its deadline and goes on."""
