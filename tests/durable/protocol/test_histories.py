@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from mdev_api.kinds.device_migration import DeviceMigration
+from mdev_node_agent.acting import preparer
 from mdev_operator.migration.status import is_true
 from tests.durable.protocol import laws
+from tests.durable.protocol.nodes import BrokenError
 from tests.durable.protocol.wire import Fate
 from tests.durable.protocol.world import World
 
@@ -114,3 +116,18 @@ def test_of_two_operators_that_decide_from_one_view_only_the_first_is_heard(worl
         world.pass_time(0.2)
     specs = [world.store.get("nodereservations", node) or {"spec": {}} for node in world.nodes]
     assert len([key for spec in specs for key in laws.entries(spec)]) == 1
+
+
+def test_a_fault_that_an_agent_survives_breaks_a_law_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(situation: object) -> None:
+        raise KeyError("nobody expected this")
+
+    with World() as world:
+        world.pass_time(2.0)
+        world.leader.work()
+        world.migrate("m", SPEC)
+        monkeypatch.setattr(preparer, "next_step", faulty)
+        work(world)
+        assert all(node.agent is not None for node in world.nodes.values())
+        with pytest.raises(BrokenError, match="met a fault"):
+            laws.of_the_world(world)

@@ -20,6 +20,7 @@ import structlog
 from mdev_api.kinds.common import dump
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, Role, State, Waiting
 from mdev_node_agent.acting.answers import Answers
+from mdev_node_agent.acting.faults import Faults
 from mdev_node_agent.acting.hands import Hands
 from mdev_node_agent.blocking import in_thread, start
 from mdev_node_agent.deciding.claims import claimed, elsewhere, owned, taken_places, waiting_slots
@@ -66,6 +67,7 @@ class Preparer:
         self._binders: defaultdict[str, list[asyncio.Future[EntryAnswer]]] = defaultdict(list)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wake = asyncio.Event()
+        self._faults = Faults(self._wake.set)
         self.on_blocked: Callable[[], None] = lambda: None
         """Called when ``blocked`` has changed."""
         self.on_answer: Callable[[], None] = lambda: None
@@ -108,6 +110,7 @@ class Preparer:
         """These are the entries now. One that is missing is left as it is."""
         self._entries = {entry.id: entry for entry in entries}
         self._picked = {key: instance for key, instance in self._picked.items() if key in self._entries}
+        self._faults.keep(self._entries)
         for key in self._binders.keys() - self._entries.keys():
             for binder in self._binders.pop(key):
                 if not binder.done():
@@ -168,33 +171,44 @@ class Preparer:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                for key in self._entries:
+                for key, entry in self._entries.items():
                     if key in self._passes:
                         self._again.add(key)
-                    else:
+                    elif not self._faults.rests(entry):
                         self._passes.add(key)
                         group.create_task(self._pass(key), name=f"reservation {key}")
 
     async def _pass(self, key: str) -> None:
+        entry = self._entries.get(key)
         try:
-            async with AsyncExitStack() as held:
-                locked = False
-                while (situation := self._situation(key)) is not None:
-                    step = next_step(situation)
-                    if isinstance(step, Settle):
-                        await self._settle(situation, step)
-                        break
-                    if not locked:
-                        await held.enter_async_context(self._locks[_parent(situation)])
-                        locked = True
-                        continue
-                    if not await self._carry_out(key, step):
-                        break
+            await self._go_through(key)
+            self._faults.passed(key)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the other entries and the agent go on)
+            if key in self._attempts:
+                # What it was decided from is forgotten; what was done is not.
+                self._attempts[key] = replace(self._attempts[key], fresh=False, readings=None)
+            if entry is not None:
+                self._faults.met(entry, error)
         finally:
             self._passes.discard(key)
             if key in self._again:
                 self._again.discard(key)
                 self._wake.set()
+
+    async def _go_through(self, key: str) -> None:
+        async with AsyncExitStack() as held:
+            locked = False
+            while (situation := self._situation(key)) is not None:
+                step = next_step(situation)
+                if isinstance(step, Settle):
+                    await self._settle(situation, step)
+                    break
+                if not locked:
+                    await held.enter_async_context(self._locks[_parent(situation)])
+                    locked = True
+                    continue
+                if not await self._carry_out(key, step):
+                    break
 
     def _situation(self, key: str) -> Situation | None:
         entry, sight = self._entries.get(key), self._eye.latest
