@@ -30,6 +30,8 @@ def undo(situation: Situation) -> Step:
     stopped: Step | None = _stopped(situation, record, record.instance)
     if stopped is None and not (made and lasts and not record.writes):
         stopped = _wait_for_use(situation, record, record.instance)
+    if stopped is None and not record.backend:
+        stopped = _of_no_type(situation, record, record.instance)
     if stopped is not None:
         return stopped
     if made and not (lasts and record.writes):
@@ -54,7 +56,10 @@ def remove(situation: Situation) -> Step:
         answer = answer_of(situation, State.HANDED_OVER, record=record, instance=instance, failed=kept)
         return Settle(answer=answer, ended=True)
     stopped = _stopped(situation, record, instance) or _wait_for_use(situation, record, instance)
-    return stopped or Remove(instance=instance, backend=backend_of(situation, instance))
+    if stopped is not None:
+        return stopped
+    backend = backend_of(situation, instance)
+    return Remove(instance=instance, backend=backend) if backend else _of_no_type(situation, record, instance)
 
 
 def _lasts(situation: Situation, instance: str) -> bool:
@@ -94,6 +99,17 @@ def _stopped(situation: Situation, record: Record | None, instance: str) -> Sett
     if answer is not None and answer.state is State.TAINTED and not situation.attempt.retry:
         return Settle(answer=answer)
     return None
+
+
+def _of_no_type(situation: Situation, record: Record | None, instance: str) -> Settle:
+    """Only its type tells which back-end a device is of, where the journal does not: without it nothing is touched."""
+    unseen = failure(
+        FailureReason.REFUSED,
+        f"the type of {instance} cannot be seen on this node just now, so that it is not known how to take back what "
+        "was done: nothing was touched",
+        step=StepName.UNDO,
+    )
+    return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=unseen))
 
 
 def _wait_for_use(situation: Situation, record: Record | None, instance: str) -> Step | None:
