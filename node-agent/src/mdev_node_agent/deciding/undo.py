@@ -3,7 +3,8 @@
 What we made is removed; what we wrote is written back, in reverse, once each (also to a device that lasts, before our
 claim of it ends); what neither journal, status, ledger nor a derived UUID proves to be ours stays. ``remove`` on a
 device that somebody has open would take it from a running guest, so it is only asked for when the intent's condition on
-use holds, seen in a fresh look. A failed undo is Tainted: kept, told, and tried again at each rescan.
+use holds, seen in a fresh look. A failed undo is Tainted: kept, told (after what
+had failed before it), and tried again at each rescan.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Sequence
 
 from mdev_api.kinds.node_reservations import EntryAnswer, Failure, FailureReason, Intent, Role, State, Waiting
 from mdev_api.kinds.node_reservations import Step as StepName
+from mdev_node_agent.deciding.failures import first_failure, with_undo
 from mdev_node_agent.deciding.standing import backend_of, is_place, standing
 from mdev_node_agent.deciding.steps import Look, Read, Remove, Restore, Settle, Situation, Step, answer_of, failure
 from mdev_node_agent.memory.record import Making, Record, Written
@@ -80,9 +82,7 @@ def _is_over(situation: Situation, record: Record) -> bool:
 
 
 def _settle(situation: Situation, record: Record | None, state: State) -> Settle:
-    earlier = situation.answer.failure if situation.answer is not None else None
-    if earlier is None and record is not None and record.failure is not None:
-        earlier = Failure.model_validate(record.failure)
+    earlier = first_failure(situation.answer, record)
     place = record.instance if record is not None and is_place(situation, record) else None
     answer = EntryAnswer(id=situation.entry.id, state=state, instance=place, failure=earlier)
     return Settle(answer=answer, ended=True)
@@ -184,9 +184,9 @@ def _unfinished(
     state: State | None = None,
     failed: Failure | None = None,
 ) -> EntryAnswer:
-    """The answer so far with the reason why the undo does not go on. The first failure stays the one that is told."""
+    """The answer so far with the reason why the undo does not go on: what failed first is told first."""
     base = situation.answer or answer_of(situation, State.PENDING, record=record)
-    first = base.failure
-    if first is None and record is not None and record.failure is not None:
-        first = Failure.model_validate(record.failure)
-    return base.model_copy(update={"state": state or base.state, "waiting": waiting, "failure": first or failed})
+    told, first = base.failure, first_failure(situation.answer, record)
+    if failed is not None:
+        told = with_undo(first, failed)
+    return base.model_copy(update={"state": state or base.state, "waiting": waiting, "failure": told or first})
