@@ -328,7 +328,7 @@ def test_old_values_go_back_in_reverse() -> None:
 
 
 def test_a_value_that_does_not_go_back_is_tainted_and_not_written_twice() -> None:
-    answer = settled(restoring(replace(reading("4096"), restored=frozenset({WROTE.key}))))
+    answer = settled(restoring(replace(reading("4096"), restored={WROTE.key: None})))
     assert answer.state is State.TAINTED and answer.failure is not None
     assert settled(restoring(Attempt(), answer=answer)) == answer
 

@@ -161,7 +161,7 @@ class Preparer:
         """Look at all entries again; ``retry``: and try failed undos again."""
         if retry:
             for key, answer in self._answers.given.items():
-                if answer.state is State.TAINTED and key not in self._passes:
+                if answer.state is State.TAINTED and key not in self._passes and key not in self._calls:
                     self._attempts[key] = Attempt(retry=True)
         self._wake.set()
 
@@ -220,6 +220,7 @@ class Preparer:
             answer=self._answers.given.get(key),
             record=self._hands.journal.records.get(key),
             busy=key in self._calls,
+            late=self._late.get(key),
             attempt=self._attempts.get(key, Attempt()),
         )
         made = dict(self._hands.ledger.instances)
@@ -261,7 +262,7 @@ class Preparer:
         same = isinstance(step, Write | Restore | Bind) and (entry is None or entry.role is not Role.SOURCE)
         changed = replace(attempt, fresh=same and attempt.fresh, readings=None)
         if isinstance(step, Restore):
-            changed = replace(changed, restored=changed.restored | {step.written.key})
+            changed = replace(changed, restored={**changed.restored, step.written.key: None})
         try:
             await self._call(key, step)
         except (OSError, JournalError) as error:
@@ -277,7 +278,7 @@ class Preparer:
         log.warning("step failed", reservation=key, reason=str(failed.reason), message=failed.message)
         if isinstance(step, Restore):
             # The others are still to be restored; what did not work shows when it is read back.
-            return attempt
+            return replace(attempt, restored={**attempt.restored, step.written.key: failed})
         if isinstance(step, Remove) and key in self._calls:
             return attempt
         return replace(attempt, failure=failed)
@@ -318,13 +319,19 @@ class Preparer:
         error = None if future.cancelled() else future.exception()
         if isinstance(step, Remove) and isinstance(error, OSError | JournalError):
             self._attempts[key] = Attempt(failure=failure_of(step, error))
+        if isinstance(step, Restore):
+            refused = failure_of(step, error) if isinstance(error, OSError | JournalError) else None
+            restored = {**self._attempts.get(key, Attempt()).restored, step.written.key: refused}
+            self._attempts[key] = Attempt(restored=restored, retry=True)
         log.info("a late call has returned", reservation=key, step=type(step).__name__, reason=str(error or "done"))
         self.on_blocked()
         self._wake.set()
 
     async def _settle(self, situation: Situation, step: Settle) -> None:
         key, answer = situation.entry.id, step.answer
-        self._attempts.pop(key, None)
+        attempt = self._attempts.pop(key, Attempt())
+        if situation.busy and attempt.restored:
+            self._attempts[key] = Attempt(restored=attempt.restored)
         record = self._hands.journal.records.get(key)
         if answer.state is State.FAILED and answer.failure is not None and record is not None and not record.failure:
             failed = dump(answer.failure)

@@ -68,7 +68,7 @@ def _tried(step: Step) -> tuple[str, StepName, str | None]:
         return what, StepName.WRITE, value.name
     if isinstance(step, Restore):
         written = step.written
-        what = f"write {written.before!r} back to {written.attribute} of {step.instance}"
+        what = f"restore {written.name} of {step.instance} (write {written.before!r} to {written.attribute})"
         return what, StepName.UNDO, written.name
     if isinstance(step, Remove):
         return f"remove {step.instance}", StepName.REMOVE, None

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 
 from mdev_api.kinds.node_reservations import EntryAnswer, Failure, FailureReason, Intent, Role, State, Waiting
 from mdev_api.kinds.node_reservations import Step as StepName
-from mdev_node_agent.deciding.failures import first_failure, with_undo
+from mdev_node_agent.deciding.failures import failure_of, first_failure, with_undo
 from mdev_node_agent.deciding.standing import backend_of, is_place, standing
 from mdev_node_agent.deciding.steps import Look, Read, Remove, Restore, Settle, Situation, Step, answer_of, failure
 from mdev_node_agent.memory.record import Making, Record, Written
@@ -90,6 +90,9 @@ def _settle(situation: Situation, record: Record | None, state: State) -> Settle
 
 def _stopped(situation: Situation, record: Record | None, instance: str) -> Settle | None:
     """Why nothing can be done now: a call, ours or the kernel's own removal, is on its way, or the undo has failed."""
+    if situation.busy and isinstance(situation.late, Restore):
+        hangs = failure_of(situation.late, TimeoutError())
+        return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=hangs))
     if situation.busy or situation.sight.is_leaving(instance):
         return Settle(answer=_unfinished(situation, record, waiting=Waiting.REMOVE_BLOCKED))
     if situation.attempt.failure is not None:
@@ -152,16 +155,23 @@ def _restore(situation: Situation, record: Record) -> Step:
             seen = situation.sight.observation.instance(record.instance)
             parent = "" if seen is None else seen.parent
             return Restore(instance=record.instance, backend=record.backend, parent=parent, written=written)
-    written, reading = wrong[0], attempt.readings[wrong[0].name]
-    failed = failure(
+    return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=_still_wrong(situation, wrong[0])))
+
+
+def _still_wrong(situation: Situation, written: Written) -> Failure:
+    """What a parameter reads though its old value was written back, and what the driver said to that."""
+    reading = (situation.attempt.readings or {})[written.name]
+    tried = situation.attempt.restored.items()
+    refused = next((why for (name, _), why in tried if name == written.name and why is not None), None)
+    said = "" if refused is None else f": {refused.message}"
+    return failure(
         FailureReason.READBACK_MISMATCH,
-        f"{written.attribute} of {record.instance} should be {written.before!r} again and reads "
-        f"{reading.value!r} {reading.message}".rstrip(),
+        f"{written.attribute} should be {written.before!r} again and reads {reading.value!r} {reading.message}".rstrip()
+        + said,
         step=StepName.UNDO,
         parameter=written.name,
-        errno=reading.errno,
+        errno=reading.errno or (refused.errno if refused is not None else None),
     )
-    return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=failed))
 
 
 def _to_take_back(writes: Sequence[Written], restored: Collection[tuple[str, str]]) -> list[Written]:
