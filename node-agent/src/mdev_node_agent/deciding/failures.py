@@ -8,7 +8,7 @@ import os
 from mdev_api.kinds.node_reservations import EntryAnswer, Failure, FailureReason
 from mdev_api.kinds.node_reservations import Step as StepName
 from mdev_node_agent.deciding.steps import MAX_MESSAGE, Adopt, Bind, Create, Remove, Restore, Step, Write, failure
-from mdev_node_agent.memory.journal import JournalError
+from mdev_node_agent.memory.journal import JournalError, NotNotedError
 from mdev_node_agent.memory.record import Record
 from mdev_node_agent.sysfs.attribute import errno_name
 
@@ -23,7 +23,8 @@ def failure_of(step: Step, error: Exception) -> Failure:
     """The failure that stands in the answer: what was tried, on which device, and what the refusal was."""
     what, name, parameter = _tried(step)
     if isinstance(error, JournalError):
-        message = f"{error}; nothing was touched to {what}"
+        done = f"the driver was asked before that to {what}, and has done it"
+        message = f"{error}; {done if isinstance(error, NotNotedError) else f'nothing was touched to {what}'}"
         return failure(FailureReason.JOURNAL_FAILED, message, step=name, parameter=parameter)
     if isinstance(error, TimeoutError) and not error.errno:
         message = f"to {what} takes too long: the driver has not answered, and the call goes on"

@@ -24,10 +24,13 @@ def undo(situation: Situation) -> Step:
     """The next step of Undo or UndoIfUnused."""
     record = standing(situation)
     if record is None or _is_over(situation, record):
-        if record is not None and record.making is Making.GONE and is_place(situation, record):
-            # No event tells that a place is free again: what is published has to follow before the answer does.
-            return _settle(situation, record, State.UNDONE) if situation.attempt.fresh else Look()
-        return _settle(situation, record, State.UNDONE)
+        # What was made after the last look is not gone for not being seen in it; and no event tells that a place is
+        # free again: what is published has to follow before the answer does.
+        begun = record is not None and _has_begun(record)
+        known = record is not None and record.making is Making.GONE and not is_place(situation, record)
+        return (
+            Look() if begun and not known and not situation.attempt.fresh else _settle(situation, record, State.UNDONE)
+        )
     made, lasts = record.making in (Making.BEGUN, Making.DONE), _lasts(situation, record.instance)
     stopped: Step | None = _stopped(situation, record, record.instance)
     if stopped is None and not (made and lasts and not record.writes):
@@ -76,9 +79,12 @@ def _is_over(situation: Situation, record: Record) -> bool:
     """Nothing is left to be undone."""
     if situation.busy:
         return False
-    if record.making is Making.GONE or situation.sight.is_gone(record.instance):
-        return True
-    return record.making is Making.NONE and not record.writes
+    return record.making is Making.GONE or situation.sight.is_gone(record.instance) or not _has_begun(record)
+
+
+def _has_begun(record: Record) -> bool:
+    """Was anything done that could have to be undone?"""
+    return record.making is not Making.NONE or bool(record.writes)
 
 
 def _settle(situation: Situation, record: Record | None, state: State) -> Settle:
