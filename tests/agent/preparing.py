@@ -35,8 +35,8 @@ from tests.memkernel.kernel import MemoryKernel
 from tests.waiting import eventually
 
 
-class CutError(Exception):
-    """The process has ended here."""
+class CutError(BaseException):
+    """The process has ended here. No Exception: what a program survives does not keep its process from ending."""
 
 
 class Lifeline:
@@ -124,6 +124,7 @@ class Bench:
         backends: Sequence[Backend] | None = None,
         source: InUseSource | None = None,
         lifeline: Lifeline | None = None,
+        deadlines: Deadlines | None = None,
     ) -> None:
         self.kernel = kernel
         lifeline = lifeline or Lifeline()
@@ -143,7 +144,9 @@ class Bench:
         )
         # No request is ever sent: nothing runs the answers' way to the API server.
         self.answers = Answers(Client(Credentials(server="http://127.0.0.1:1", origin="test")), "node", boot_id)
-        self.preparer = Preparer(eye=self.eye, hands=self.hands, answers=self.answers, deadlines=Deadlines())
+        self.preparer = Preparer(
+            eye=self.eye, hands=self.hands, answers=self.answers, deadlines=deadlines or Deadlines()
+        )
         self.eye.on_look = lambda sight: self.preparer.poke()
         self.before: dict[str, EntryAnswer] = {}
         self.task: asyncio.Task[None] | None = None

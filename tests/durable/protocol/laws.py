@@ -105,6 +105,8 @@ def of_the_world(world: World) -> None:
     for operator in world.operators:
         for fault in operator.faults:
             raise BrokenError(f"an operator failed: {fault!r}") from fault
+    for key, met in world.faults:
+        raise BrokenError(f"an agent met a fault with {key}: {met!r}") from met
     unexpected = [text for text in world.store.refused if "fence" not in text]
     _must(not unexpected, f"what no operator may ask for was asked for: {unexpected}")
 

@@ -10,8 +10,10 @@ import pytest
 from mdev_api.kinds.device_migration import DeviceMigration
 from mdev_api.kube.requests import merge_patch
 from mdev_api.kube.resources import DEVICE_MIGRATIONS
+from mdev_node_agent.acting import preparer
 from mdev_operator.migration.status import is_true
 from tests.durable.protocol import laws
+from tests.durable.protocol.nodes import BrokenError
 from tests.durable.protocol.wire import Fate
 from tests.durable.protocol.world import World
 
@@ -159,3 +161,18 @@ def test_what_a_migration_held_that_somebody_removed_by_force_goes_when_nobody_u
         node.kernel.close_device(device)
         world.pass_time(300.0)
         assert node.kernel.devices() == []
+
+
+def test_a_fault_that_an_agent_survives_breaks_a_law_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(situation: object) -> None:
+        raise KeyError("nobody expected this")
+
+    with World() as world:
+        world.pass_time(2.0)
+        world.leader.work()
+        world.migrate("m", SPEC)
+        monkeypatch.setattr(preparer, "next_step", faulty)
+        work(world)
+        assert all(node.agent is not None for node in world.nodes.values())
+        with pytest.raises(BrokenError, match="met a fault"):
+            laws.of_the_world(world)

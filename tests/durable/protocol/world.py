@@ -20,6 +20,7 @@ from mdev_api.kube.requests import create, delete, merge_patch
 from mdev_api.kube.resources import DEVICE_MIGRATIONS, NODES
 from mdev_node_agent import blocking
 from mdev_node_agent import run as agent
+from mdev_node_agent.acting import faults
 from mdev_node_agent.acting.collector import Collector
 from mdev_node_agent.publishing import lease, publisher
 from mdev_node_agent.seeing import scanner
@@ -42,7 +43,10 @@ TIMED: tuple[ModuleType, ...] = (reconcile, inventory, reflector)
 
 
 class World:
-    """Use it as ``with World() as world``. ``leader`` is the operator that holds the Lease."""
+    """Use it as ``with World() as world``. ``leader`` is the operator that holds the Lease.
+
+    ``faults``: what an agent met and survived while it dealt with a reservation, and never should have met.
+    """
 
     def __init__(self, names: tuple[str, ...] = ("a", "b")) -> None:
         self.clock = Clockwork()
@@ -51,6 +55,7 @@ class World:
         self._patch = pytest.MonkeyPatch()
         self._directory = Path(tempfile.mkdtemp(prefix="protocol-"))
         processes: dict[Path, Node] = {}
+        self.faults: list[tuple[str, Exception]] = []
         self.nodes = {
             name: Node(
                 name=name, clock=self.clock, store=self.store, directory=self._directory / name, processes=processes
@@ -140,6 +145,7 @@ class World:
         for module in TIMED:
             put(module, "time", self.clock.monotonic())
         put(blocking, "threading", THREADING)
+        put(faults, "tell", lambda key, error, pause: self.faults.append((key, error)))
         put(scanner, "HURRY_SECONDS", 8.0)
         # A process that ends loses nothing of what it has written; only a machine without power would.
         put(os, "fsync", lambda fd: None)

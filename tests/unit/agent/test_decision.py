@@ -21,6 +21,7 @@ from mdev_api.kinds.node_reservations import (
     State,
     Waiting,
 )
+from mdev_api.kinds.node_reservations import Step as StepName
 from mdev_node_agent.deciding.decision import next_step
 from mdev_node_agent.deciding.steps import (
     Adopt,
@@ -327,7 +328,7 @@ def test_old_values_go_back_in_reverse() -> None:
 
 
 def test_a_value_that_does_not_go_back_is_tainted_and_not_written_twice() -> None:
-    answer = settled(restoring(replace(reading("4096"), restored=frozenset({WROTE.key}))))
+    answer = settled(restoring(replace(reading("4096"), restored={WROTE.key: None})))
     assert answer.state is State.TAINTED and answer.failure is not None
     assert settled(restoring(Attempt(), answer=answer)) == answer
 
@@ -337,14 +338,14 @@ def test_a_failed_undo_is_tried_again_at_a_rescan() -> None:
     assert next_step(restoring(Attempt(retry=True), answer=tainted)) == Look()
 
 
-def test_a_failed_undo_keeps_the_first_failure() -> None:
-    first = {"reason": "Refused", "message": "first"}
+def test_a_failed_undo_tells_the_first_failure_first_and_then_its_own() -> None:
+    first = {"reason": "Refused", "step": "Write", "errno": "EIO", "message": "first"}
     answer = answered(State.FAILED, instance=MINE, created=True, failure=first)
-    second = Failure(reason=FailureReason.REFUSED, message="second")
-    situation = undoing(Intent.UNDO, InUse.NO, answer=answer)
-    tainted = settled(replace(situation, attempt=replace(FRESH, failure=second)))
-    assert tainted.state is State.TAINTED
-    assert tainted.failure is not None and tainted.failure.message == "first"
+    second = Failure(reason=FailureReason.REFUSED, step=StepName.REMOVE, errno="EBUSY", message="second")
+    situation = replace(undoing(Intent.UNDO, InUse.NO, answer=answer), attempt=replace(FRESH, failure=second))
+    tainted = settled(situation)
+    assert tainted.state is State.TAINTED and tainted.failure is not None
+    assert tainted.failure.message == "first; then its undo failed at Remove (EBUSY): second"
 
 
 # RemoveIfUnused

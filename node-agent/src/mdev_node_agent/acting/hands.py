@@ -1,7 +1,8 @@
 """Carries single steps out: journal and ledger first, then the back-end. Blocking; each call runs in its own thread.
 
 Every name that comes here was checked against what this node shows (:mod:`mdev_node_agent.deciding.hold`). Raises
-OSError with the kernel's errno, or :class:`~mdev_node_agent.memory.journal.JournalError`, and then nothing was touched.
+OSError with the kernel's errno, or :class:`~mdev_node_agent.memory.journal.JournalError`, and then nothing was touched,
+unless it is a :class:`~mdev_node_agent.memory.journal.NotNotedError`: the driver had done it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mdev_api.engine.metadata import ValueType
 from mdev_api.values import ValueFault, from_raw
 from mdev_node_agent.backends.backend import Backend
 from mdev_node_agent.deciding.steps import Adopt, Bind, Create, Read, Reading, Remove, Restore, Write
-from mdev_node_agent.memory.journal import Journal, JournalError
+from mdev_node_agent.memory.journal import Journal, JournalError, NotNotedError
 from mdev_node_agent.memory.ledger import Ledger, Made
 from mdev_node_agent.memory.record import Making, Record, Written, lines_of, write_line
 from mdev_node_agent.memory.sole import SoleUse
@@ -100,7 +101,7 @@ class Hands:
             raise
         if step.place:
             self._confirm(made)
-        self.journal.append(entry, _making(Making.DONE), sync=False)
+        self._done(entry, _making(Making.DONE))
 
     @_alone
     def adopt(self, entry: str, step: Adopt) -> None:
@@ -135,7 +136,7 @@ class Hands:
         self.journal.append(entry, write_line(written))
         backend = self._backends[step.record.backend]
         backend.write(self._port, instance=step.record.instance, attribute=value.attribute, text=value.value)
-        self.journal.append(entry, {"event": "wrote", "name": value.name}, sync=False)
+        self._done(entry, {"event": "wrote", "name": value.name})
 
     @_alone
     def restore(self, step: Restore) -> None:
@@ -202,6 +203,13 @@ class Hands:
         if known != record.instance:
             # It could not be read before: whoever decided this did not know of it.
             raise JournalError(f"the journal names {known} for this reservation already, not {record.instance}")
+
+    def _done(self, entry: str, line: Mapping[str, object]) -> None:
+        """The driver has done it. A journal that does not take this stops the preparation, for what comes next."""
+        try:
+            self.journal.append(entry, line, sync=False)
+        except JournalError as error:
+            raise NotNotedError(str(error)) from error
 
     def _note(self, entry: str, line: Mapping[str, object], *, sync: bool = False) -> None:
         """What only spares work after a restart: a disk that refuses it must not stop what has already happened."""

@@ -21,6 +21,7 @@ import structlog
 from mdev_api.kinds.common import dump
 from mdev_api.kinds.node_reservations import Entry, EntryAnswer, Role, State, Waiting
 from mdev_node_agent.acting.answers import Answers
+from mdev_node_agent.acting.faults import Faults
 from mdev_node_agent.acting.hands import Hands
 from mdev_node_agent.blocking import in_thread, start
 from mdev_node_agent.deciding.claims import claimed, elsewhere, owned, taken_places, waiting_slots
@@ -68,6 +69,7 @@ class Preparer:
         self._binders: defaultdict[str, list[asyncio.Future[EntryAnswer]]] = defaultdict(list)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wake = asyncio.Event()
+        self._faults = Faults(self._wake.set)
         self.on_blocked: Callable[[], None] = lambda: None
         """Called when ``blocked`` has changed."""
         self.on_answer: Callable[[], None] = lambda: None
@@ -110,6 +112,7 @@ class Preparer:
         """These are the entries now. One that is missing is left as it is."""
         self._entries = {entry.id: entry for entry in entries}
         self._picked = {key: instance for key, instance in self._picked.items() if key in self._entries}
+        self._faults.keep(self._entries)
         for key in self._binders.keys() - self._entries.keys():
             for binder in self._binders.pop(key):
                 if not binder.done():
@@ -160,7 +163,7 @@ class Preparer:
         """Look at all entries again; ``retry``: and try failed undos again."""
         if retry:
             for key, answer in self._answers.given.items():
-                if answer.state is State.TAINTED and key not in self._passes:
+                if answer.state is State.TAINTED and key not in self._passes and key not in self._calls:
                     self._attempts[key] = Attempt(retry=True)
         self._wake.set()
 
@@ -170,33 +173,44 @@ class Preparer:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                for key in self._entries:
+                for key, entry in self._entries.items():
                     if key in self._passes:
                         self._again.add(key)
-                    else:
+                    elif not self._faults.rests(entry):
                         self._passes.add(key)
                         group.create_task(self._pass(key), name=f"reservation {key}")
 
     async def _pass(self, key: str) -> None:
+        entry = self._entries.get(key)
         try:
-            async with AsyncExitStack() as held:
-                locked = False
-                while (situation := self._situation(key)) is not None:
-                    step = next_step(situation)
-                    if isinstance(step, Settle):
-                        await self._settle(situation, step)
-                        break
-                    if not locked:
-                        await held.enter_async_context(self._locks[_parent(situation)])
-                        locked = True
-                        continue
-                    if not await self._carry_out(key, step):
-                        break
+            await self._go_through(key)
+            self._faults.passed(key)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the other entries and the agent go on)
+            if key in self._attempts:
+                # What it was decided from is forgotten; what was done is not.
+                self._attempts[key] = replace(self._attempts[key], fresh=False, readings=None)
+            if entry is not None:
+                self._faults.met(entry, error)
         finally:
             self._passes.discard(key)
             if key in self._again:
                 self._again.discard(key)
                 self._wake.set()
+
+    async def _go_through(self, key: str) -> None:
+        async with AsyncExitStack() as held:
+            locked = False
+            while (situation := self._situation(key)) is not None:
+                step = next_step(situation)
+                if isinstance(step, Settle):
+                    await self._settle(situation, step)
+                    break
+                if not locked:
+                    await held.enter_async_context(self._locks[_parent(situation)])
+                    locked = True
+                    continue
+                if not await self._carry_out(key, step):
+                    break
 
     def _situation(self, key: str) -> Situation | None:
         entry, sight = self._entries.get(key), self._eye.latest
@@ -208,6 +222,7 @@ class Preparer:
             answer=self._answers.given.get(key),
             record=self._hands.journal.records.get(key),
             busy=key in self._calls,
+            late=self._late.get(key),
             attempt=self._attempts.get(key, Attempt()),
         )
         made = dict(self._hands.ledger.instances)
@@ -248,22 +263,26 @@ class Preparer:
         same = isinstance(step, Write | Restore | Bind) and (entry is None or entry.role is not Role.SOURCE)
         changed = replace(attempt, fresh=same and attempt.fresh, readings=None)
         if isinstance(step, Restore):
-            changed = replace(changed, restored=changed.restored | {step.written.key})
+            changed = replace(changed, restored={**changed.restored, step.written.key: None})
         try:
             await self._call(key, step, self._order(key, step))
-        except FileExistsError:
-            lost = {step.instance} if isinstance(step, Create) else set()
-            changed = replace(changed, collided=True, lost=changed.lost | lost)
         except (OSError, JournalError) as error:
-            failed = failure_of(step, error)
-            log.warning("step failed", reservation=key, reason=str(failed.reason), message=failed.message)
-            if isinstance(step, Restore):
-                # The others are still to be restored; what did not work shows when it is read back.
-                changed = replace(changed, failure=None)
-            elif not (isinstance(step, Remove) and key in self._calls):
-                changed = replace(changed, failure=failed)
+            changed = self._refused(key, step, changed, error)
         self._attempts[key] = changed
         return True
+
+    def _refused(self, key: str, step: Step, attempt: Attempt, error: OSError | JournalError) -> Attempt:
+        """The attempt after a step that was refused; only of a creation EEXIST tells that somebody else was there."""
+        if isinstance(step, Create) and isinstance(error, FileExistsError):
+            return replace(attempt, collided=True, lost=attempt.lost | {step.instance})
+        failed = failure_of(step, error)
+        log.warning("step failed", reservation=key, reason=str(failed.reason), message=failed.message)
+        if isinstance(step, Restore):
+            # The others are still to be restored; what did not work shows when it is read back.
+            return replace(attempt, restored={**attempt.restored, step.written.key: failed})
+        if isinstance(step, Remove) and key in self._calls:
+            return attempt
+        return replace(attempt, failure=failed)
 
     async def _read(self, key: str, step: Read) -> dict[str, Any]:
         """What is known then: the readings, or a failure that names what the driver does not answer."""
@@ -311,13 +330,19 @@ class Preparer:
         error = None if future.cancelled() else future.exception()
         if isinstance(step, Remove) and isinstance(error, OSError | JournalError):
             self._attempts[key] = Attempt(failure=failure_of(step, error))
+        if isinstance(step, Restore):
+            refused = failure_of(step, error) if isinstance(error, OSError | JournalError) else None
+            restored = {**self._attempts.get(key, Attempt()).restored, step.written.key: refused}
+            self._attempts[key] = Attempt(restored=restored, retry=True)
         log.info("a late call has returned", reservation=key, step=type(step).__name__, reason=str(error or "done"))
         self.on_blocked()
         self._wake.set()
 
     async def _settle(self, situation: Situation, step: Settle) -> None:
         key, answer = situation.entry.id, step.answer
-        self._attempts.pop(key, None)
+        attempt = self._attempts.pop(key, Attempt())
+        if situation.busy and attempt.restored:
+            self._attempts[key] = Attempt(restored=attempt.restored)
         record = self._hands.journal.records.get(key)
         if answer.state is State.FAILED and answer.failure is not None and record is not None and not record.failure:
             failed = dump(answer.failure)

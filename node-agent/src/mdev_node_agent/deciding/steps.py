@@ -43,7 +43,7 @@ class Attempt:
     ``fresh``: the sight began in this attempt, after our last change. ``readings``: None until read, and after each
     write. ``collided``: the kernel said EEXIST. ``lost``: places where it said so, so that none is tried twice.
     ``failure``: what stopped the preparation or the undo. ``restored``: the writes (their keys) that were taken back,
-    each once. ``retry``: a failed undo is to be tried again (at each rescan).
+    each once, with what refused it. ``retry``: a failed undo is to be tried again (at each rescan).
     """
 
     fresh: bool = False
@@ -51,7 +51,7 @@ class Attempt:
     collided: bool = False
     lost: frozenset[str] = frozenset()
     failure: Failure | None = None
-    restored: frozenset[tuple[str, str]] = frozenset()
+    restored: Mapping[tuple[str, str], Failure | None] = field(default_factory=dict)
     retry: bool = False
 
 
@@ -60,8 +60,8 @@ class Situation:
     """All that a decision may look at.
 
     ``answer``: ours so far, None if there is none. ``record``: what the journal says was begun. ``listed``: the
-    instance is in the ledger. ``busy``: an earlier call for this entry, perhaps a removal, has not returned. For a
-    slot: ``picked``, the instance that the kubelet has given to the pod that the entry is for, when that is known;
+    instance is in the ledger. ``busy``: an earlier call for this entry, ``late``, has not returned. For a slot:
+    ``picked``, the instance that the kubelet has given to the pod that the entry is for, when that is known;
     ``waiting_slots``, how many other entries hold a device of the same resource that is not picked yet. ``elsewhere``:
     instances that other entries are about, and places that are claimed for anybody else.
     """
@@ -72,6 +72,7 @@ class Situation:
     record: Record | None = None
     listed: bool = False
     busy: bool = False
+    late: Step | None = None
     picked: str | None = None
     waiting_slots: int = 0
     elsewhere: frozenset[str] = frozenset()

@@ -3,7 +3,8 @@
 What we made is removed; what we wrote is written back, in reverse, once each (also to a device that lasts, before our
 claim of it ends); what neither journal, status, ledger nor a derived UUID proves to be ours stays. ``remove`` on a
 device that somebody has open would take it from a running guest, so it is only asked for when the intent's condition on
-use holds, seen in a fresh look. A failed undo is Tainted: kept, told, and tried again at each rescan.
+use holds, seen in a fresh look. A failed undo is Tainted: kept, told (after what
+had failed before it), and tried again at each rescan.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Sequence
 
 from mdev_api.kinds.node_reservations import EntryAnswer, Failure, FailureReason, Intent, Role, State, Waiting
 from mdev_api.kinds.node_reservations import Step as StepName
+from mdev_node_agent.deciding.failures import failure_of, first_failure, with_undo
 from mdev_node_agent.deciding.standing import backend_of, is_place, standing
 from mdev_node_agent.deciding.steps import Look, Read, Remove, Restore, Settle, Situation, Step, answer_of, failure
 from mdev_node_agent.memory.record import Making, Record, Written
@@ -22,14 +24,19 @@ def undo(situation: Situation) -> Step:
     """The next step of Undo or UndoIfUnused."""
     record = standing(situation)
     if record is None or _is_over(situation, record):
-        if record is not None and record.making is Making.GONE and is_place(situation, record):
-            # No event tells that a place is free again: what is published has to follow before the answer does.
-            return _settle(situation, record, State.UNDONE) if situation.attempt.fresh else Look()
-        return _settle(situation, record, State.UNDONE)
+        # What was made after the last look is not gone for not being seen in it; and no event tells that a place is
+        # free again: what is published has to follow before the answer does.
+        begun = record is not None and _has_begun(record)
+        known = record is not None and record.making is Making.GONE and not is_place(situation, record)
+        return (
+            Look() if begun and not known and not situation.attempt.fresh else _settle(situation, record, State.UNDONE)
+        )
     made, lasts = record.making in (Making.BEGUN, Making.DONE), _lasts(situation, record.instance)
     stopped: Step | None = _stopped(situation, record, record.instance)
     if stopped is None and not (made and lasts and not record.writes):
         stopped = _wait_for_use(situation, record, record.instance)
+    if stopped is None and not record.backend:
+        stopped = _of_no_type(situation, record, record.instance)
     if stopped is not None:
         return stopped
     if made and not (lasts and record.writes):
@@ -54,7 +61,10 @@ def remove(situation: Situation) -> Step:
         answer = answer_of(situation, State.HANDED_OVER, record=record, instance=instance, failed=kept)
         return Settle(answer=answer, ended=True)
     stopped = _stopped(situation, record, instance) or _wait_for_use(situation, record, instance)
-    return stopped or Remove(instance=instance, backend=backend_of(situation, instance))
+    if stopped is not None:
+        return stopped
+    backend = backend_of(situation, instance)
+    return Remove(instance=instance, backend=backend) if backend else _of_no_type(situation, record, instance)
 
 
 def _lasts(situation: Situation, instance: str) -> bool:
@@ -69,15 +79,16 @@ def _is_over(situation: Situation, record: Record) -> bool:
     """Nothing is left to be undone."""
     if situation.busy:
         return False
-    if record.making is Making.GONE or situation.sight.is_gone(record.instance):
-        return True
-    return record.making is Making.NONE and not record.writes
+    return record.making is Making.GONE or situation.sight.is_gone(record.instance) or not _has_begun(record)
+
+
+def _has_begun(record: Record) -> bool:
+    """Was anything done that could have to be undone?"""
+    return record.making is not Making.NONE or bool(record.writes)
 
 
 def _settle(situation: Situation, record: Record | None, state: State) -> Settle:
-    earlier = situation.answer.failure if situation.answer is not None else None
-    if earlier is None and record is not None and record.failure is not None:
-        earlier = Failure.model_validate(record.failure)
+    earlier = first_failure(situation.answer, record)
     place = record.instance if record is not None and is_place(situation, record) else None
     answer = EntryAnswer(id=situation.entry.id, state=state, instance=place, failure=earlier)
     return Settle(answer=answer, ended=True)
@@ -85,6 +96,9 @@ def _settle(situation: Situation, record: Record | None, state: State) -> Settle
 
 def _stopped(situation: Situation, record: Record | None, instance: str) -> Settle | None:
     """Why nothing can be done now: a call, ours or the kernel's own removal, is on its way, or the undo has failed."""
+    if situation.busy and isinstance(situation.late, Restore):
+        hangs = failure_of(situation.late, TimeoutError())
+        return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=hangs))
     if situation.busy or situation.sight.is_leaving(instance):
         return Settle(answer=_unfinished(situation, record, waiting=Waiting.REMOVE_BLOCKED))
     if situation.attempt.failure is not None:
@@ -94,6 +108,17 @@ def _stopped(situation: Situation, record: Record | None, instance: str) -> Sett
     if answer is not None and answer.state is State.TAINTED and not situation.attempt.retry:
         return Settle(answer=answer)
     return None
+
+
+def _of_no_type(situation: Situation, record: Record | None, instance: str) -> Settle:
+    """Only its type tells which back-end a device is of, where the journal does not: without it nothing is touched."""
+    unseen = failure(
+        FailureReason.REFUSED,
+        f"the type of {instance} cannot be seen on this node just now, so that it is not known how to take back what "
+        "was done: nothing was touched",
+        step=StepName.UNDO,
+    )
+    return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=unseen))
 
 
 def _wait_for_use(situation: Situation, record: Record | None, instance: str) -> Step | None:
@@ -136,16 +161,23 @@ def _restore(situation: Situation, record: Record) -> Step:
             seen = situation.sight.observation.instance(record.instance)
             parent = "" if seen is None else seen.parent
             return Restore(instance=record.instance, backend=record.backend, parent=parent, written=written)
-    written, reading = wrong[0], attempt.readings[wrong[0].name]
-    failed = failure(
+    return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=_still_wrong(situation, wrong[0])))
+
+
+def _still_wrong(situation: Situation, written: Written) -> Failure:
+    """What a parameter reads though its old value was written back, and what the driver said to that."""
+    reading = (situation.attempt.readings or {})[written.name]
+    tried = situation.attempt.restored.items()
+    refused = next((why for (name, _), why in tried if name == written.name and why is not None), None)
+    said = "" if refused is None else f": {refused.message}"
+    return failure(
         FailureReason.READBACK_MISMATCH,
-        f"{written.attribute} of {record.instance} should be {written.before!r} again and reads "
-        f"{reading.value!r} {reading.message}".rstrip(),
+        f"{written.attribute} should be {written.before!r} again and reads {reading.value!r} {reading.message}".rstrip()
+        + said,
         step=StepName.UNDO,
         parameter=written.name,
-        errno=reading.errno,
+        errno=reading.errno or (refused.errno if refused is not None else None),
     )
-    return Settle(answer=_unfinished(situation, record, state=State.TAINTED, failed=failed))
 
 
 def _to_take_back(writes: Sequence[Written], restored: Collection[tuple[str, str]]) -> list[Written]:
@@ -168,9 +200,9 @@ def _unfinished(
     state: State | None = None,
     failed: Failure | None = None,
 ) -> EntryAnswer:
-    """The answer so far with the reason why the undo does not go on. The first failure stays the one that is told."""
+    """The answer so far with the reason why the undo does not go on: what failed first is told first."""
     base = situation.answer or answer_of(situation, State.PENDING, record=record)
-    first = base.failure
-    if first is None and record is not None and record.failure is not None:
-        first = Failure.model_validate(record.failure)
-    return base.model_copy(update={"state": state or base.state, "waiting": waiting, "failure": first or failed})
+    told, first = base.failure, first_failure(situation.answer, record)
+    if failed is not None:
+        told = with_undo(first, failed)
+    return base.model_copy(update={"state": state or base.state, "waiting": waiting, "failure": told or first})

@@ -29,6 +29,10 @@ class JournalError(Exception):
     """The journal cannot be written; the message names file and errno and says what to do."""
 
 
+class NotNotedError(JournalError):
+    """The same, after the driver had done what the journal was to note."""
+
+
 class Journal:
     """The journal of one boot. Its methods may be called from any thread."""
 

@@ -16,7 +16,7 @@ from mdev_operator.migration.status import is_true
 _WHY = {
     Waiting.IN_USE: "it is in use; it is let go when it is closed",
     Waiting.IN_USE_UNKNOWN: "nobody can tell whether it is in use; it is let go when that is known to be No",
-    Waiting.REMOVE_BLOCKED: "the kernel does not finish its removal; it goes when whoever has it open closes it",
+    Waiting.REMOVE_BLOCKED: "a call into the driver does not return; a removal does when whoever has it open closes it",
 }
 
 TAINTED = "Tainted"
