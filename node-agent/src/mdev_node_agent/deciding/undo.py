@@ -3,8 +3,8 @@
 What we made is removed; what we wrote is written back, in reverse, once each (also to a device that lasts, before our
 claim of it ends); what neither journal, status, ledger nor a derived UUID proves to be ours stays. ``remove`` on a
 device that somebody has open would take it from a running guest, so it is only asked for when the intent's condition on
-use holds, seen in a fresh look. A failed undo is Tainted: kept, told (after what
-had failed before it), and tried again at each rescan.
+use holds, seen in a fresh look. A failed undo is Tainted: kept, told (after what had failed before it), and tried again
+at each rescan.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def undo(situation: Situation) -> Step:
         # free again: what is published has to follow before the answer does.
         begun = record is not None and _has_begun(record)
         known = record is not None and record.making is Making.GONE and not is_place(situation, record)
-        return (
-            Look() if begun and not known and not situation.attempt.fresh else _settle(situation, record, State.UNDONE)
-        )
+        if begun and not known and not situation.attempt.fresh:
+            return Look()
+        return _settle(situation, record, State.UNDONE)
     made, lasts = record.making in (Making.BEGUN, Making.DONE), _lasts(situation, record.instance)
     stopped: Step | None = _stopped(situation, record, record.instance)
     if stopped is None and not (made and lasts and not record.writes):
