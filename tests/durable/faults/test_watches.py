@@ -10,6 +10,7 @@ from mdev_api.kube.requests import delete
 from mdev_api.kube.resources import NODES
 from tests.durable.faults.troubled import Troubled
 from tests.faults.fault import EndWatch, ErrorEvent, Fault, Reset, Status
+from tests.faults.identities import agent_token
 from tests.faults.request import Match
 
 ENDS = {"in good order": EndWatch(), "broken": Reset(), "gone": ErrorEvent(410)}
@@ -42,6 +43,8 @@ async def test_an_operator_whose_watches_were_lost_learns_what_is_no_more(troubl
     await troubled.ask(nodeName=node)
     await troubled.cluster.shows("m", "Ready", "False", "NoDestination")
     await troubled.cluster.mark("a")
+    # The agent's token was for the Node that is no more; the server believes it for some seconds longer.
+    troubled.identities["a"].give(agent_token(troubled.plane, node))
     await troubled.is_ready()
 
 
