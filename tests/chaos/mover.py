@@ -108,6 +108,8 @@ class Mover:
         await asyncio.sleep(story.move.late)
         seen = await self._tell(story, started=True)
         if seen is None or not is_ready(seen):
+            # Expired, or lost a moment ago and prepared anew elsewhere: this machine does not move.
+            await self._tell(story, outcome="Failed")
             await self._until(story, is_finished)
             return
         await self._move(story, vm)

@@ -206,7 +206,7 @@ class DeviceMigrationSpec(ApiModel):
     """Seconds from Ready to started, after which the destination is undone."""
     started: bool | None = None
     """Set to true, once, by whoever moves the VM, before it moves. If the object is Ready in the answer to that write,
-    what was prepared stays until the outcome is set; if not, it has expired, and the VM must not move to it.
+    what was prepared stays until the outcome is set; if not, the VM must not move, and the outcome is Failed.
     """
     outcome: Outcome | None = None
     """How the move ended; set once."""
