@@ -61,7 +61,7 @@ END_SECONDS = 1.0
 """For a cancelled task to end."""
 
 SETTLED = 60.0
-"""Seconds of leading after which the next loss counts as a first one."""
+"""Seconds of standing by and leading after which the next loss counts as a first one."""
 
 MOST_PAUSE = 10.0
 """Seconds before the next campaign, where one term after the other is lost."""

@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
@@ -256,7 +255,7 @@ class Preparer:
             self._attempts[key] = replace(attempt, fresh=True)
             return True
         if isinstance(step, Read):
-            self._attempts[key] = replace(attempt, **await self._read(key, step))
+            self._attempts[key] = await self._read(key, step, attempt)
             return True
         # A write changes nothing that a look sees, but on a source: its own reading is the answer, and is published.
         entry = self._entries.get(key)
@@ -284,15 +283,15 @@ class Preparer:
             return attempt
         return replace(attempt, failure=failed)
 
-    async def _read(self, key: str, step: Read) -> dict[str, Any]:
-        """What is known then: the readings, or a failure that names what the driver does not answer."""
+    async def _read(self, key: str, step: Read, attempt: Attempt) -> Attempt:
+        """The attempt with the readings, or with a failure that names what the driver does not answer."""
         readings: dict[str, Reading] = {}
         try:
             await self._call(key, step, lambda: self._hands.read(step, readings))
         except TimeoutError as error:
             late = tuple(file for file in step.files if file[0] not in readings)
-            return {"failure": failure_of(replace(step, files=late or step.files), error)}
-        return {"readings": readings}
+            return replace(attempt, failure=failure_of(replace(step, files=late or step.files), error))
+        return replace(attempt, readings=readings)
 
     async def _call(self, key: str, step: Step, order: Callable[[], None]) -> None:
         """Run the step in a thread of its own. TimeoutError: it exceeds its deadline and goes on."""
